@@ -1,0 +1,170 @@
+//! Guest RAM: one mapping of the host's, laid out as a PC's memory controller does.
+//!
+//! Rule of this folder: everything that writes guest memory from outside a vCPU goes through [`GuestRam`], so that the
+//! [`PageTracker`] hears of it; a device's DMA into translated code or into a page whose changes are logged is seen.
+
+mod tracker;
+
+use std::sync::Arc;
+
+use dragoman_state::{GuestPhys, PAGE_SIZE};
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    mmap::{MmapRegionBuilder, MmapRegionError},
+};
+
+pub use tracker::{CodeListener, PageTracker, RegionTracker};
+
+/// Where memory that does not fit below the PCI hole goes on.
+pub const HIGH_RAM: GuestPhys = GuestPhys(1 << 32);
+/// The end of memory below 4 GiB: above it lie PCI devices, IOAPIC, HPET, local APIC and ROM.
+pub const LOW_RAM_END: GuestPhys = GuestPhys(0xc000_0000);
+/// The legacy video window, which is no RAM.
+pub const VIDEO_WINDOW: std::ops::Range<u64> = 0xa_0000..0xc_0000;
+/// The smallest memory a PC can have here: conventional memory, the window above it, and one mebibyte.
+pub const SMALLEST: u64 = 2 << 20;
+/// The largest: what the advertised physical address width leaves below its middle.
+pub const LARGEST: u64 = 1 << 40;
+
+/// Why guest memory could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// Outside what a PC can have.
+    #[error("a memory of {0} bytes is not possible: the size must be a multiple of 4 KiB from 2 MiB to 1 TiB")]
+    Size(u64),
+    /// The host refused.
+    #[error("the host cannot give {size} bytes of memory: {source}")]
+    Host {
+        /// What was asked for.
+        size: u64,
+        /// What the host said.
+        source: MmapRegionError,
+    },
+    /// An address range that is not all RAM.
+    #[error("{length} bytes at {at} are not all guest memory")]
+    NotRam {
+        /// First byte of the range.
+        at: GuestPhys,
+        /// Length of the range.
+        length: u64,
+    },
+}
+
+/// The guest's memory. Shared by vCPUs, devices and loaders; never moves and never shrinks while shared.
+pub struct GuestRam {
+    memory: GuestMemoryMmap<RegionTracker>,
+    tracker: Arc<PageTracker>,
+    size: u64,
+}
+
+impl GuestRam {
+    /// Memory of `size` bytes, all zero: conventional memory, the area of option ROMs and firmware (RAM here), extended
+    /// memory up to [`LOW_RAM_END`], and the rest from [`HIGH_RAM`]. The video window takes its 128 KiB out of `size`.
+    pub fn new(size: u64) -> Result<Self, MemoryError> {
+        if !(SMALLEST..=LARGEST).contains(&size) || size % PAGE_SIZE != 0 {
+            return Err(MemoryError::Size(size));
+        }
+        let low_end = size.min(LOW_RAM_END.0);
+        let high_end = HIGH_RAM.0 + (size - low_end);
+        let tracker = Arc::new(PageTracker::new(if size > low_end { high_end } else { low_end }));
+        let mut regions = Vec::new();
+        for range in [0..VIDEO_WINDOW.start, VIDEO_WINDOW.end..low_end, HIGH_RAM.0..high_end] {
+            if range.is_empty() {
+                continue;
+            }
+            let bitmap = RegionTracker::new(tracker.clone(), GuestPhys(range.start));
+            let region = MmapRegionBuilder::new_with_bitmap((range.end - range.start) as usize, bitmap)
+                .with_mmap_prot(PROT_READ_WRITE)
+                .with_mmap_flags(PRIVATE_ANONYMOUS_NORESERVE)
+                .build()
+                .map_err(|source| MemoryError::Host { size, source })?;
+            regions.push(GuestRegionMmap::new(region, GuestAddress(range.start)).ok_or(MemoryError::Size(size))?);
+        }
+        let memory = GuestMemoryMmap::from_regions(regions).map_err(|_| MemoryError::Size(size))?;
+        Ok(Self { memory, tracker, size })
+    }
+
+    /// The size asked for, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The pages' tracker.
+    pub fn tracker(&self) -> &Arc<PageTracker> {
+        &self.tracker
+    }
+
+    /// The mapping itself, for loaders and devices that speak vm-memory. Writes through it are tracked.
+    pub fn mapping(&self) -> &GuestMemoryMmap<RegionTracker> {
+        &self.memory
+    }
+
+    /// The ranges of physical addresses that are RAM, lowest first: first byte and length.
+    pub fn ranges(&self) -> impl Iterator<Item = (GuestPhys, u64)> {
+        self.memory.iter().map(|region| (GuestPhys(region.start_addr().raw_value()), region.len()))
+    }
+
+    /// Whether `length` bytes from `at` are all RAM and follow one another in host memory.
+    pub fn is_ram(&self, at: GuestPhys, length: u64) -> bool {
+        at.0.checked_add(length).is_some_and(|end| self.ranges().any(|(first, size)| first.0 <= at.0 && end <= first.0 + size))
+    }
+
+    /// Where the page that begins at `page` lies in host memory; `None` where it is no RAM. The pointer is good for
+    /// [`PAGE_SIZE`] bytes for as long as this `GuestRam` lives.
+    pub fn host_page(&self, page: GuestPhys) -> Option<*mut u8> {
+        self.memory.get_host_address(GuestAddress(page.page().0)).ok()
+    }
+
+    /// Copies guest memory at `at` into `bytes`.
+    pub fn read(&self, at: GuestPhys, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        let length = bytes.len() as u64;
+        self.memory.read_slice(bytes, GuestAddress(at.0)).map_err(|_| MemoryError::NotRam { at, length })
+    }
+
+    /// Copies `bytes` to guest memory at `at`; the tracker hears of it. Where the range is not all RAM, some bytes of it
+    /// may have been written.
+    pub fn write(&self, at: GuestPhys, bytes: &[u8]) -> Result<(), MemoryError> {
+        let length = bytes.len() as u64;
+        self.memory.write_slice(bytes, GuestAddress(at.0)).map_err(|_| MemoryError::NotRam { at, length })
+    }
+}
+
+// The values of PROT_READ | PROT_WRITE, and of MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, which all Linux hosts we
+// run on share; vm-memory takes them as plain numbers.
+const PROT_READ_WRITE: i32 = 3;
+const PRIVATE_ANONYMOUS_NORESERVE: i32 = 0x2 | 0x20 | 0x4000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_laid_out_around_the_video_window_and_the_pci_hole() {
+        let ram = GuestRam::new(4 << 30).expect("4 GiB can be reserved");
+        let ranges: Vec<_> = ram.ranges().collect();
+        assert_eq!(
+            ranges,
+            [(GuestPhys(0), 0xa_0000), (GuestPhys(0xc_0000), 0xc000_0000 - 0xc_0000), (GuestPhys(1 << 32), 1 << 30),]
+        );
+        assert!(ram.host_page(GuestPhys(0xa_0000)).is_none());
+        assert!(ram.host_page(GuestPhys(0xc000_0000)).is_none());
+        assert!(ram.is_ram(GuestPhys(0x9_f000), 4096));
+        assert!(!ram.is_ram(GuestPhys(0x9_f000), 4097));
+        assert!(!ram.is_ram(GuestPhys(u64::MAX), 2));
+    }
+
+    #[test]
+    fn sixty_four_gibibytes_are_possible() {
+        let ram = GuestRam::new(64 << 30).expect("address space is not memory");
+        let last = GuestPhys((1 << 32) + (64 << 30) - 0xc000_0000 - 4096);
+        ram.write(last, &[1; 4096]).expect("the last page is RAM");
+        assert!(ram.write(GuestPhys(last.0 + 1), &[1; 4096]).is_err());
+    }
+
+    #[test]
+    fn sizes_that_no_pc_has_are_refused() {
+        for size in [0, 4096, 3 << 20 | 1, 2 << 40] {
+            assert!(GuestRam::new(size).is_err(), "{size}");
+        }
+    }
+}
