@@ -1,0 +1,99 @@
+//! Code bytes to blocks.
+
+use dragoman_state::GuestPhys;
+use iced_x86::{Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+
+use super::{Attributes, CodeSize, Insn, Mode, Opcode, lower::lower};
+use crate::fault::{Fault, vector};
+
+/// The longest instruction there is; a longer one is #GP(0).
+pub const MAX_INSN_BYTES: usize = 15;
+/// The longest block.
+pub const MAX_BLOCK_INSNS: usize = 64;
+
+/// A straight run of instructions: one way in, and nothing after the last but what comes next in memory or where it
+/// jumps. It holds no address: it may run at any linear address that maps to the bytes it was decoded from.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// The physical address of the first byte.
+    pub at: GuestPhys,
+    /// The mode it was decoded in.
+    pub mode: Mode,
+    /// The instructions, at least one.
+    pub insns: Vec<Insn>,
+    /// Length in bytes.
+    pub length: u16,
+}
+
+/// Why no block could be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The first instruction runs past the bytes given: the next page's are needed.
+    NeedsMoreBytes,
+}
+
+/// Decodes blocks for one kind of processor.
+pub struct Decoder {
+    attributes: Box<[Attributes]>,
+}
+
+impl Decoder {
+    /// A decoder that refuses what `attributes`, a row for each [`Opcode`], say must be refused.
+    pub fn new(attributes: Box<[Attributes]>) -> Self {
+        assert_eq!(attributes.len(), Opcode::COUNT, "a row for each opcode");
+        Self { attributes }
+    }
+
+    /// Decodes a block from `bytes`, which lie at `at` and end where their page does, or after enough bytes of the next
+    /// one for a single instruction. At most `limit` instructions.
+    pub fn decode(&self, at: GuestPhys, bytes: &[u8], mode: Mode, limit: usize) -> Result<Block, DecodeError> {
+        let bitness = match mode.code_size() {
+            CodeSize::Bits16 => 16,
+            CodeSize::Bits32 => 32,
+            CodeSize::Bits64 => 64,
+        };
+        let mut iced = IcedDecoder::with_ip(bitness, bytes, 0, DecoderOptions::NONE);
+        let mut block = Block { at, mode, insns: Vec::with_capacity(8), length: 0 };
+        let mut decoded = Instruction::default();
+        while block.insns.len() < limit.clamp(1, MAX_BLOCK_INSNS) {
+            let start = iced.position();
+            iced.decode_out(&mut decoded);
+            if iced.last_error() == DecoderError::NoMoreBytes && bytes.len() - start < MAX_INSN_BYTES {
+                if block.insns.is_empty() {
+                    return Err(DecodeError::NeedsMoreBytes);
+                }
+                break;
+            }
+            let (insn, ends) = self.admit(&decoded, iced.last_error(), mode);
+            block.length = insn.end() as u16;
+            block.insns.push(insn);
+            if ends {
+                break;
+            }
+        }
+        Ok(block)
+    }
+
+    /// The instruction itself, or what stands in its place where it must not run, and whether the block ends with it.
+    fn admit(&self, decoded: &Instruction, error: DecoderError, mode: Mode) -> (Insn, bool) {
+        let mut insn = lower(decoded, mode);
+        let refusal = match error {
+            DecoderError::NoMoreBytes => Some(Fault::GP0),
+            _ if decoded.code() == Code::INVALID => Some(Fault::UD),
+            _ => self.attributes[insn.opcode.index()].refuse(mode),
+        };
+        let Some(fault) = refusal else {
+            let ends = decoded.flow_control() != FlowControl::Next
+                || insn.is_repeated() && decoded.is_string_instruction()
+                || self.attributes[insn.opcode.index()].contains(Attributes::ENDS_BLOCK);
+            return (insn, ends);
+        };
+        insn.opcode = match fault.vector() {
+            vector::UD => Opcode::UNDEFINED,
+            vector::NM => Opcode::NO_MATH,
+            _ => Opcode::PROTECTION,
+        };
+        insn.length = insn.length.max(1);
+        (insn, true)
+    }
+}

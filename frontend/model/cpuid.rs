@@ -1,0 +1,158 @@
+//! CPUID's leaves, made from a model and the little of the state that they depend on.
+//! SDM: vol. 2, CPUID.
+
+use dragoman_state::{ApicBase, Cr4, VcpuState};
+
+use super::{CpuModel, Feature, features::Output};
+
+/// Whose processor a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    /// GenuineIntel.
+    Intel,
+    /// AuthenticAMD.
+    Amd,
+}
+
+impl Vendor {
+    const fn identification(self) -> &'static [u8; 12] {
+        match self {
+            Self::Intel => b"GenuineIntel",
+            Self::Amd => b"AuthenticAMD",
+        }
+    }
+}
+
+const LAST_EXTENDED: u32 = 0x8000_0008;
+
+fn word(bytes: &[u8], n: usize) -> u32 {
+    let mut quad = [0; 4];
+    for (to, from) in quad.iter_mut().zip(bytes.iter().skip(4 * n)) {
+        *to = *from;
+    }
+    u32::from_le_bytes(quad)
+}
+
+impl CpuModel {
+    /// The highest basic leaf.
+    fn last_basic(&self) -> u32 {
+        0x16
+    }
+
+    fn bits(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        [Output::Eax, Output::Ebx, Output::Ecx, Output::Edx].map(|output| self.features().bits(leaf, subleaf, output))
+    }
+
+    /// EAX, EBX, ECX and EDX of `leaf` on a processor in `state`. A leaf above the highest answers as the highest basic
+    /// one, as Intel's processors do.
+    pub fn cpuid(&self, leaf: u32, subleaf: u32, state: &VcpuState) -> [u32; 4] {
+        let is_known = leaf <= self.last_basic() || (0x8000_0000..=LAST_EXTENDED).contains(&leaf);
+        match if is_known { leaf } else { self.last_basic() } {
+            0 => {
+                let id = self.vendor().identification();
+                [self.last_basic(), word(id, 0), word(id, 2), word(id, 1)]
+            }
+            1 => self.version(state),
+            2 => [0x00ff_ff01, 0, 0, 0], // descriptors: see leaf 4
+            4 => self.caches(subleaf),
+            6 => self.bits(6, 0),
+            7 if subleaf == 0 => self.bits(7, 0),
+            0xb => self.topology(subleaf, state),
+            // Time-stamp counter, as a ratio to a crystal of a round number of hertz.
+            0x15 => {
+                let (crystal, tsc) = (self.crystal_hertz() / 1000, self.tsc_hertz() / 1000);
+                [crystal as u32, tsc as u32, self.crystal_hertz() as u32, 0]
+            }
+            0x16 => {
+                let (megahertz, bus) = ((self.tsc_hertz() / 1_000_000) as u32, (self.crystal_hertz() / 1_000_000) as u32);
+                [megahertz, megahertz, bus, 0]
+            }
+            0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
+            0x8000_0001 => self.extended(state),
+            0x8000_0002..=0x8000_0004 => {
+                let first = (leaf as usize - 0x8000_0002) * 4;
+                std::array::from_fn(|n| word(self.brand().as_bytes(), first + n))
+            }
+            0x8000_0006 => [0, 0, 2048 << 16 | 6 << 12 | 64, 0], // L2: 2 MiB, 8 ways, 64-byte lines
+            0x8000_0007 => self.bits(0x8000_0007, 0),
+            0x8000_0008 => {
+                let linear = if self.has(Feature::La57) { 57 } else { 48 };
+                [linear << 8 | self.physical_bits(), 0, 0, 0]
+            }
+            _ => [0; 4],
+        }
+    }
+
+    fn version(&self, state: &VcpuState) -> [u32; 4] {
+        const APIC: u32 = 1 << 9;
+        const OSXSAVE: u32 = 1 << 27;
+        const CLFLUSH_LINE: u32 = 64 / 8;
+        let [_, _, mut ecx, mut edx] = self.bits(1, 0);
+        if !state.msrs.apic_base.contains(ApicBase::EN) {
+            edx &= !APIC;
+        }
+        if state.cr4.contains(Cr4::OSXSAVE) {
+            ecx |= OSXSAVE;
+        }
+        [self.signature(), state.lapic.id << 24 | 1 << 16 | CLFLUSH_LINE << 8, ecx, edx]
+    }
+
+    /// SYSCALL is announced in 64-bit mode alone.
+    fn extended(&self, state: &VcpuState) -> [u32; 4] {
+        const SYSCALL: u32 = 1 << 11;
+        let mut outputs = self.bits(0x8000_0001, 0);
+        if !state.is_64bit() {
+            outputs[3] &= !SYSCALL;
+        }
+        outputs
+    }
+
+    /// Deterministic cache parameters: 32 KiB of data, 32 KiB of code, 2 MiB unified, 64-byte lines.
+    fn caches(&self, subleaf: u32) -> [u32; 4] {
+        let cache =
+            |kind: u32, level: u32, ways: u32, sets: u32| [1 << 8 | level << 5 | kind, (ways - 1) << 22 | 63, sets - 1, 0];
+        match subleaf {
+            0 => cache(1, 1, 8, 64),
+            1 => cache(2, 1, 8, 64),
+            2 => cache(3, 2, 8, 4096),
+            _ => [0; 4],
+        }
+    }
+
+    /// Extended topology: one thread a core, one core a package.
+    fn topology(&self, subleaf: u32, state: &VcpuState) -> [u32; 4] {
+        let level = match subleaf {
+            0 => 1,
+            1 => 2,
+            _ => 0,
+        };
+        [0, u32::from(level != 0), subleaf & 0xff | level << 8, state.lapic.id]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dragoman_state::VcpuId;
+
+    use super::*;
+
+    #[test]
+    fn the_frequencies_of_leaf_15h_multiply_to_the_time_stamp_counter() {
+        let model = CpuModel::newest().with_tsc(2_299_998_000);
+        let state = VcpuState::power_on(VcpuId(0), model.signature());
+        let [denominator, numerator, crystal, _] = model.cpuid(0x15, 0, &state).map(u64::from);
+        assert_eq!(crystal * numerator / denominator, 2_299_998_000);
+    }
+
+    #[test]
+    fn the_brand_string_spans_three_leaves() {
+        let model = CpuModel::newest();
+        let state = VcpuState::power_on(VcpuId(0), model.signature());
+        let text: Vec<u8> = (0x8000_0002..=0x8000_0004)
+            .flat_map(|leaf| model.cpuid(leaf, 0, &state))
+            .flat_map(u32::to_le_bytes)
+            .take_while(|byte| *byte != 0)
+            .collect();
+        assert_eq!(String::from_utf8_lossy(&text), model.brand());
+    }
+}

@@ -1,0 +1,13 @@
+//! What a processor is: named models, and what CPUID promises of them.
+//!
+//! Rule of this folder: no bit is promised without an implementation. A model lists what the real processor of its name
+//! has; what Dragoman implements is [`Features::IMPLEMENTED`], and CPUID reports what is in both.
+
+mod codes;
+mod cpuid;
+mod features;
+mod models;
+
+pub use cpuid::Vendor;
+pub use features::{Feature, Features};
+pub use models::{CpuModel, ModelError};

@@ -1,0 +1,273 @@
+//! The arithmetic flags: which operation leaves which, evaluated in this one place, as late as possible.
+//! SDM: vol. 1 §3.4.3.1 and each instruction's "Flags Affected". Flags that the manual leaves undefined follow what the
+//! processors of the advertised vendor do.
+
+use dragoman_state::{RFlags, Width};
+
+use crate::decode::Condition;
+
+/// How the flags follow from an operation's operands and result. `a` and `b` are the operands in order; each rule says
+/// where it reads them otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlagRule {
+    /// `result` is the flags' image itself.
+    Literal,
+    /// a + b.
+    Add,
+    /// a + b + carry.
+    Adc,
+    /// a - b; also a comparison.
+    Sub,
+    /// a - b - carry.
+    Sbb,
+    /// AND, OR, XOR, TEST.
+    Logic,
+    /// a + 1; carry keeps its value. A lazy record holds the carry in `b`.
+    Inc,
+    /// a - 1; carry keeps its value. A lazy record holds the carry in `b`.
+    Dec,
+    /// `a` shifted left by `b`; nothing changes where `b` is zero. So in the others of the family.
+    Shl,
+    /// Shifted right.
+    Shr,
+    /// Shifted right arithmetically.
+    Sar,
+    /// Rotated left.
+    Rol,
+    /// Rotated right.
+    Ror,
+    /// Rotated left through carry.
+    Rcl,
+    /// Rotated right through carry.
+    Rcr,
+    /// Shifted left, bits coming from another operand.
+    Shld,
+    /// Shifted right, bits coming from another operand.
+    Shrd,
+    /// A product: carry and overflow are set where `b` is not zero; `result` is the low half.
+    Mul,
+    /// Carry is the low bit of `b`; the others keep their values.
+    Bit,
+    /// BSF, BSR: zero is set where the source `a` is zero.
+    Scan,
+    /// LZCNT, TZCNT: carry is set where the source `a` is zero, zero where the result is.
+    Count,
+    /// POPCNT: zero is set where the source `a` is zero, the others are cleared.
+    Population,
+    /// Zero is set where `result` is not zero; the others keep their values.
+    Equal,
+    /// Decimal and ASCII adjustments: as LOGIC for SF, ZF, PF; carry is bit 0 of `b`, adjust is bit 1.
+    Adjust,
+}
+
+impl FlagRule {
+    /// The flags that the rule writes; the others keep their values.
+    pub const fn affected(self) -> RFlags {
+        match self {
+            Self::Inc | Self::Dec => RFlags::ARITHMETIC.difference(RFlags::CF),
+            Self::Rol | Self::Ror | Self::Rcl | Self::Rcr => RFlags::CF.union(RFlags::OF),
+            Self::Bit => RFlags::CF,
+            Self::Scan | Self::Equal => RFlags::ZF,
+            _ => RFlags::ARITHMETIC,
+        }
+    }
+
+    /// Whether a count of zero in `b` leaves all flags alone.
+    pub const fn keeps_at_zero(self) -> bool {
+        matches!(
+            self,
+            Self::Shl | Self::Shr | Self::Sar | Self::Rol | Self::Ror | Self::Rcl | Self::Rcr | Self::Shld | Self::Shrd
+        )
+    }
+}
+
+/// The flags of the latest operation, as what they follow from. All six arithmetic flags are determined by it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct LazyFlags {
+    a: u64,
+    b: u64,
+    result: u64,
+    rule: FlagRule,
+    width: Width,
+}
+
+impl LazyFlags {
+    /// Flags with the values they have in `image`.
+    #[inline]
+    pub const fn literal(image: RFlags) -> Self {
+        Self { a: 0, b: 0, result: image.bits(), rule: FlagRule::Literal, width: Width::Qword }
+    }
+
+    /// The flags after an operation.
+    #[inline(always)]
+    pub fn set(&mut self, rule: FlagRule, width: Width, a: u64, b: u64, result: u64) {
+        match rule {
+            FlagRule::Add | FlagRule::Sub | FlagRule::Logic | FlagRule::Adc | FlagRule::Sbb => {
+                *self = Self { a, b, result, rule, width };
+            }
+            FlagRule::Inc | FlagRule::Dec => *self = Self { a, b: u64::from(self.carry()), result, rule, width },
+            _ => self.set_rare(rule, width, a, b, result),
+        }
+    }
+
+    #[inline(never)]
+    fn set_rare(&mut self, rule: FlagRule, width: Width, a: u64, b: u64, result: u64) {
+        if rule.keeps_at_zero() && b == 0 {
+            return;
+        }
+        let next = Self { a, b, result, rule, width };
+        *self = if rule.affected() == RFlags::ARITHMETIC {
+            next
+        } else {
+            let old = self.image();
+            Self::literal(old.difference(rule.affected()) | next.evaluate(old) & rule.affected())
+        };
+    }
+
+    /// The six arithmetic flags.
+    pub fn image(&self) -> RFlags {
+        self.evaluate(RFlags::empty())
+    }
+
+    /// Carry.
+    #[inline(always)]
+    pub fn carry(&self) -> bool {
+        let Self { a, b, result, width, .. } = *self;
+        match self.rule {
+            FlagRule::Sub => a < b,
+            FlagRule::Add => result < a,
+            FlagRule::Logic => false,
+            FlagRule::Inc | FlagRule::Dec => b != 0,
+            FlagRule::Adc => (a & b | (a | b) & !result) & width.sign_bit() != 0,
+            FlagRule::Sbb => (!a & b | (!a | b) & result) & width.sign_bit() != 0,
+            FlagRule::Literal => result & RFlags::CF.bits() != 0,
+            _ => self.image().contains(RFlags::CF),
+        }
+    }
+
+    /// Zero.
+    #[inline(always)]
+    pub fn zero(&self) -> bool {
+        match self.rule {
+            FlagRule::Literal => self.result & RFlags::ZF.bits() != 0,
+            FlagRule::Scan | FlagRule::Population => self.a == 0,
+            _ => self.result == 0,
+        }
+    }
+
+    /// Sign.
+    #[inline(always)]
+    pub fn sign(&self) -> bool {
+        match self.rule {
+            FlagRule::Literal => self.result & RFlags::SF.bits() != 0,
+            FlagRule::Population | FlagRule::Count => false,
+            _ => self.result & self.width.sign_bit() != 0,
+        }
+    }
+
+    /// Overflow.
+    #[inline(always)]
+    pub fn overflow(&self) -> bool {
+        let Self { a, b, result, width, .. } = *self;
+        match self.rule {
+            FlagRule::Sub | FlagRule::Sbb => (a ^ b) & (a ^ result) & width.sign_bit() != 0,
+            FlagRule::Add | FlagRule::Adc => (a ^ result) & (b ^ result) & width.sign_bit() != 0,
+            FlagRule::Logic => false,
+            FlagRule::Literal => result & RFlags::OF.bits() != 0,
+            _ => self.image().contains(RFlags::OF),
+        }
+    }
+
+    /// Parity of the low byte.
+    pub fn parity(&self) -> bool {
+        match self.rule {
+            FlagRule::Literal => self.result & RFlags::PF.bits() != 0,
+            FlagRule::Population | FlagRule::Count => false,
+            _ => (self.result as u8).count_ones() % 2 == 0,
+        }
+    }
+
+    /// Whether `condition` holds.
+    #[inline(always)]
+    pub fn condition(&self, condition: Condition) -> bool {
+        let number = condition as u8;
+        let Self { a, b, rule, width, .. } = *self;
+        let holds = match number >> 1 {
+            0 => self.overflow(),
+            1 => self.carry(),
+            2 => self.zero(),
+            3 if rule == FlagRule::Sub => a <= b,
+            3 => self.carry() || self.zero(),
+            4 => self.sign(),
+            5 => self.parity(),
+            6 if rule == FlagRule::Sub => (width.sign_extend(a) as i64) < width.sign_extend(b) as i64,
+            6 => self.sign() != self.overflow(),
+            _ if rule == FlagRule::Sub => width.sign_extend(a) as i64 <= width.sign_extend(b) as i64,
+            _ => self.zero() || self.sign() != self.overflow(),
+        };
+        holds != (number & 1 != 0)
+    }
+
+    /// The flags that the rule writes, by the formulas of the manual; `old` supplies those that depend on a flag's
+    /// earlier value.
+    fn evaluate(&self, old: RFlags) -> RFlags {
+        let Self { a, b, result, rule, width } = *self;
+        if rule == FlagRule::Literal {
+            return RFlags::from_bits_retain(result) & RFlags::ARITHMETIC;
+        }
+        let sign = width.sign_bit();
+        let bits = u64::from(width.bits());
+        let top = |v: u64| v & sign != 0;
+        let below_top = |v: u64| v & sign >> 1 != 0;
+        let odd = |v: u64| v & 1 != 0;
+        let (carry, adjust, overflow) = match rule {
+            FlagRule::Literal => return old,
+            FlagRule::Add | FlagRule::Adc => (self.carry(), (a ^ b ^ result) & 0x10 != 0, self.overflow()),
+            FlagRule::Sub | FlagRule::Sbb => (self.carry(), (a ^ b ^ result) & 0x10 != 0, self.overflow()),
+            FlagRule::Logic => (false, false, false),
+            FlagRule::Inc => (b != 0, result & 0xf == 0, result == sign),
+            FlagRule::Dec => (b != 0, result & 0xf == 0xf, result == sign - 1),
+            FlagRule::Shl => {
+                let carry = b <= bits && odd(a >> (bits - b));
+                (carry, false, top(result) != carry)
+            }
+            FlagRule::Shr => (odd(a >> (b - 1)), false, top(a) && b == 1),
+            FlagRule::Sar => (odd((width.sign_extend(a) as i64 >> (b - 1)) as u64), false, false),
+            FlagRule::Rol => (odd(result), false, top(result) != odd(result)),
+            FlagRule::Ror => (top(result), false, top(result) != below_top(result)),
+            FlagRule::Rcl => {
+                let count = b % (bits + 1);
+                let carry = if count == 0 { old.contains(RFlags::CF) } else { odd(a >> (bits - count)) };
+                (carry, false, top(result) != carry)
+            }
+            FlagRule::Rcr => {
+                let count = b % (bits + 1);
+                let carry = if count == 0 { old.contains(RFlags::CF) } else { odd(a >> (count - 1)) };
+                (carry, false, top(result) != below_top(result))
+            }
+            FlagRule::Shld => {
+                let carry = if b <= bits { odd(a >> (bits - b)) } else { false };
+                (carry, false, top(a) != top(result))
+            }
+            FlagRule::Shrd => {
+                let carry = if b <= bits { odd(a >> (b - 1)) } else { false };
+                (carry, false, top(a) != top(result))
+            }
+            FlagRule::Mul => (b != 0, false, b != 0),
+            FlagRule::Bit => (odd(b), false, false),
+            FlagRule::Count => (a == 0, false, false),
+            FlagRule::Adjust => (odd(b), odd(b >> 1), false),
+            FlagRule::Scan | FlagRule::Population | FlagRule::Equal => (false, false, false),
+        };
+        let mut flags = RFlags::empty();
+        flags.set(RFlags::CF, carry);
+        flags.set(RFlags::AF, adjust);
+        flags.set(RFlags::OF, overflow);
+        flags.set(RFlags::PF, self.parity());
+        flags.set(RFlags::ZF, if rule == FlagRule::Equal { result != 0 } else { self.zero() });
+        flags.set(RFlags::SF, self.sign());
+        flags
+    }
+}

@@ -1,0 +1,42 @@
+//! Logical to linear addresses: the checks that segment registers ask of every access.
+//! SDM: vol. 3 §5.3 (limits), §5.4 (types), §3.4.4 (64-bit mode), vol. 1 §3.3.7.1 (canonical addresses).
+
+use dragoman_state::{GuestVirt, Segment, SegmentIndex, VcpuState};
+
+use crate::{decode::SegmentUse, fault::Fault};
+
+/// The linear address of `offset` through `segment`, for an access of `size` bytes (at least one). Outside 64-bit mode it
+/// wraps at 4 GiB. Whether a 64-bit address is canonical is not checked here: memory does that when it is touched.
+#[inline]
+pub fn linear(state: &VcpuState, segment: SegmentUse, offset: u64, size: u64, is_write: bool) -> Result<GuestVirt, Fault> {
+    if segment.is_flat() {
+        return Ok(GuestVirt(offset));
+    }
+    let register = state.segment(segment.index());
+    if !segment.is_checked() {
+        return Ok(GuestVirt(register.base.wrapping_add(offset)));
+    }
+    linear_in(register, offset, size, is_write, segment_fault(segment.index()))
+}
+
+/// As [`linear`], through a segment that need not be in a register; `refused` where it forbids the access.
+pub fn linear_in(segment: &Segment, offset: u64, size: u64, is_write: bool, refused: Fault) -> Result<GuestVirt, Fault> {
+    let rights = segment.attributes;
+    let is_allowed = if is_write { rights.is_writable() } else { rights.is_readable() };
+    let (last, limit) = (offset.wrapping_add(size - 1), u64::from(segment.limit));
+    let is_inside = if rights.is_expand_down() {
+        offset > limit && last <= if rights.is_big() { 0xffff_ffff } else { 0xffff }
+    } else {
+        last <= limit
+    };
+    if rights.is_unusable() || !rights.is_present() || !is_allowed || !is_inside {
+        return Err(refused);
+    }
+    Ok(GuestVirt(segment.base.wrapping_add(offset) & 0xffff_ffff))
+}
+
+/// #SS(0) for the stack segment, #GP(0) for the others: what an access that the segment forbids raises, and one whose
+/// address is not canonical.
+pub fn segment_fault(index: SegmentIndex) -> Fault {
+    if index == SegmentIndex::Ss { Fault::ss(0) } else { Fault::GP0 }
+}

@@ -1,0 +1,118 @@
+//! Fast system calls: SYSCALL SYSRET SYSENTER SYSEXIT.
+//! SDM: vol. 2, the entries of the same names; vol. 3 §5.8.7, §5.8.8.
+
+use dragoman_state::{Attributes as Rights, Efer, Gpr, RFlags, Segment, SegmentIndex, Width};
+
+use super::{
+    super::{
+        Cpu, Machine,
+        table::{Row, helper, row},
+    },
+    descriptors::{is_canonical, require_canonical},
+    flags_image::load_from_r11,
+};
+use crate::{
+    decode::{Attributes, Insn, Mnemonic},
+    fault::Fault,
+};
+
+#[rustfmt::skip]
+pub(super) fn rows<M: Machine>() -> [Row<M>; 6] {
+    const PLAIN: Attributes = Attributes::PROTECTED;
+    [
+        row(Mnemonic::Syscall,  helper!(syscall),  Attributes::empty()),
+        row(Mnemonic::Sysret,   helper!(sysret),   Attributes::CPL0),
+        row(Mnemonic::Sysretq,  helper!(sysret),   Attributes::CPL0),
+        row(Mnemonic::Sysenter, helper!(sysenter), Attributes::empty()),
+        row(Mnemonic::Sysexit,  helper!(sysexit),  PLAIN.union(Attributes::CPL0)),
+        row(Mnemonic::Sysexitq, helper!(sysexit),  PLAIN.union(Attributes::CPL0)),
+    ]
+}
+
+/// A flat code segment; `is_64bit` selects L, else D.
+fn flat_code(selector: u16, dpl: u8, is_64bit: bool) -> Segment {
+    let rights = Rights(if is_64bit { 0xa09b } else { 0xc09b }).with_dpl(dpl);
+    Segment { base: 0, limit: u32::MAX, attributes: rights, selector }
+}
+
+/// A flat, writable stack segment.
+fn flat_stack(selector: u16, dpl: u8) -> Segment {
+    Segment { base: 0, limit: u32::MAX, attributes: Rights(0xc093).with_dpl(dpl), selector }
+}
+
+fn enter(cpu: &mut dyn Cpu, code: Segment, stack: Segment) {
+    let state = cpu.state_mut();
+    *state.segment_mut(SegmentIndex::Cs) = code;
+    *state.segment_mut(SegmentIndex::Ss) = stack;
+}
+
+/// `SYSCALL`: to ring 0 at the address in LSTAR; RCX and R11 keep RIP and the flags. Only from 64-bit code.
+fn syscall(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    let state = cpu.state_mut();
+    if !state.is_64bit() || !state.efer.contains(Efer::SCE) {
+        return Err(Fault::UD);
+    }
+    let selector = (state.msrs.star >> 32) as u16 & !3;
+    state.gpr[Gpr::RCX] = state.rip;
+    state.gpr[Gpr::R11] = state.rflags.difference(RFlags::RF).bits();
+    state.rflags = state.rflags.difference(RFlags::from_bits_retain(state.msrs.fmask) | RFlags::RF) | RFlags::FIXED;
+    state.rip = state.msrs.lstar;
+    enter(cpu, flat_code(selector, 0, true), flat_stack(selector.wrapping_add(8), 0));
+    Ok(())
+}
+
+/// `SYSRET`: to ring 3 at RCX with the flags in R11; 64-bit code with an operand of 64 bits, else compatibility code.
+fn sysret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    let state = cpu.state();
+    if !state.is_64bit() || !state.efer.contains(Efer::SCE) {
+        return Err(Fault::UD);
+    }
+    let is_64bit = i.width == Width::Qword;
+    let target = i.width.truncate(state.gpr[Gpr::RCX]);
+    if is_64bit {
+        require_canonical(state, target)?;
+    }
+    let base = (state.msrs.star >> 48) as u16;
+    let code = base.wrapping_add(if is_64bit { 16 } else { 0 }) | 3;
+    load_from_r11(cpu);
+    cpu.state_mut().rip = target;
+    enter(cpu, flat_code(code, 3, is_64bit), flat_stack(base.wrapping_add(8) | 3, 3));
+    Ok(())
+}
+
+/// `SYSENTER`: to ring 0 at the address and stack in the SYSENTER registers.
+fn sysenter(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    let state = cpu.state_mut();
+    let selector = state.msrs.sysenter_cs as u16 & !3;
+    if state.is_real_mode() || selector == 0 {
+        return Err(Fault::GP0);
+    }
+    let is_long = state.is_long_mode();
+    let width = if is_long { Width::Qword } else { Width::Dword };
+    state.rflags.remove(RFlags::VM | RFlags::IF | RFlags::RF);
+    state.gpr[Gpr::RSP] = width.truncate(state.msrs.sysenter_esp);
+    state.rip = width.truncate(state.msrs.sysenter_eip);
+    enter(cpu, flat_code(selector, 0, is_long), flat_stack(selector.wrapping_add(8), 0));
+    Ok(())
+}
+
+/// `SYSEXIT`: to ring 3 at RDX with the stack pointer in RCX.
+fn sysexit(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    let state = cpu.state();
+    let base = state.msrs.sysenter_cs as u16 & !3;
+    if base == 0 {
+        return Err(Fault::GP0);
+    }
+    let is_64bit = i.width == Width::Qword;
+    let width = if is_64bit { Width::Qword } else { Width::Dword };
+    let (target, pointer) = (width.truncate(state.gpr[Gpr::RDX]), width.truncate(state.gpr[Gpr::RCX]));
+    if is_64bit && !(is_canonical(state, target) && is_canonical(state, pointer)) {
+        return Err(Fault::GP0);
+    }
+    let code = base.wrapping_add(if is_64bit { 32 } else { 16 }) | 3;
+    let state = cpu.state_mut();
+    state.rip = target;
+    state.gpr[Gpr::RSP] = pointer;
+    enter(cpu, flat_code(code, 3, is_64bit), flat_stack(code.wrapping_add(8), 3));
+    Ok(())
+}
