@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn slot(is_byte_wide: bool) -> Arc<Slot> {
-        Slot::new(Box::new(Echo { is_byte_wide, written: vec![] }), Outputs::new(), Arc::new(Still), Arc::new(Still))
+        Slot::new(Echo { is_byte_wide, written: vec![] }, Outputs::new(), Arc::new(Still), Arc::new(Still))
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use dragoman_state::{Port, VmInstant, Width};
 
+use crate::pci::PciFunction;
+
 /// A chip as the board sees it. It is locked while any of these run; none may block or call another device.
 pub trait Device: Send {
     /// The chip's name, for logs and traces.
@@ -30,6 +32,11 @@ pub trait Device: Send {
 
     /// The chip's interrupt inputs, where it has any.
     fn as_line_inputs(&mut self) -> Option<&mut dyn LineInputs> {
+        None
+    }
+
+    /// The chip's PCI configuration space, where it has one.
+    fn as_pci(&mut self) -> Option<&mut dyn PciFunction> {
         None
     }
 }

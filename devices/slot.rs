@@ -22,23 +22,27 @@ pub trait Alarm: Send + Sync {
 }
 
 /// One chip with everything that its core must not have: the lock, the clock, and the way out for its interrupts.
-pub struct Slot {
+///
+/// An `Arc<Slot<Pic>>` is for those who speak to that chip (an acknowledge cycle, bytes for a serial line); the board
+/// takes the same `Arc` as an `Arc<Slot>`, the slot of some chip or other.
+pub struct Slot<D: Device + ?Sized = dyn Device> {
     // Configuration
     name: &'static str,
     is_timed: bool,
     is_byte_wide: bool,
     // Wiring
-    device: Mutex<Box<dyn Device>>,
     outputs: Outputs,
     clock: Arc<dyn Clock>,
     alarm: Arc<dyn Alarm>,
     // Bookkeeping
     deadline: AtomicU64,
+    /// Last, because only the last field of a struct may lose its type.
+    device: Mutex<D>,
 }
 
-impl Slot {
+impl<D: Device> Slot<D> {
     /// Puts `device`, which drives `outputs`, on the board.
-    pub fn new(mut device: Box<dyn Device>, outputs: Outputs, clock: Arc<dyn Clock>, alarm: Arc<dyn Alarm>) -> Arc<Self> {
+    pub fn new(mut device: D, outputs: Outputs, clock: Arc<dyn Clock>, alarm: Arc<dyn Alarm>) -> Arc<Self> {
         let is_byte_wide = device.as_pio().is_some_and(|pio| pio.is_byte_wide());
         Arc::new(Self {
             name: device.name(),
@@ -51,7 +55,9 @@ impl Slot {
             deadline: AtomicU64::new(VmInstant::NEVER.0),
         })
     }
+}
 
+impl<D: Device + ?Sized> Slot<D> {
     /// The chip's name.
     pub fn name(&self) -> &'static str {
         self.name
@@ -78,14 +84,14 @@ impl Slot {
     }
 
     /// Runs `f` on the chip, brought to the present, under its lock; then lets its outputs travel.
-    pub fn access<R>(&self, f: impl FnOnce(&mut dyn Device) -> R) -> R {
+    pub fn access<R>(&self, f: impl FnOnce(&mut D) -> R) -> R {
         let result = {
             let mut device = self.lock();
             let now = if self.is_timed { self.clock.now() } else { VmInstant::ZERO };
             if let Some(timed) = device.as_timed() {
                 timed.advance(now);
             }
-            let result = f(&mut **device);
+            let result = f(&mut *device);
             if let Some(timed) = device.as_timed() {
                 let next = timed.next_deadline();
                 if self.deadline.swap(next.0, Ordering::AcqRel) > next.0 {
@@ -98,13 +104,13 @@ impl Slot {
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, Box<dyn Device>> {
+    fn lock(&self) -> MutexGuard<'_, D> {
         // A panic inside a chip has already been reported; its state is still a valid state of a pure machine.
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl LineSink for Slot {
+impl<D: Device + ?Sized> LineSink for Slot<D> {
     fn with_inputs(&self, apply: &mut dyn FnMut(&mut dyn LineInputs)) {
         self.access(|device| {
             if let Some(inputs) = device.as_line_inputs() {
