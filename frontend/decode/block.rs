@@ -4,7 +4,10 @@ use dragoman_state::GuestPhys;
 use iced_x86::{Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
 use super::{Attributes, CodeSize, Insn, Mode, Opcode, lower::lower};
-use crate::fault::{Fault, vector};
+use crate::{
+    fault::{Fault, vector},
+    model::{CpuModel, Feature, Vendor},
+};
 
 /// The longest instruction there is; a longer one is #GP(0).
 pub const MAX_INSN_BYTES: usize = 15;
@@ -35,13 +38,14 @@ pub enum DecodeError {
 /// Decodes blocks for one kind of processor.
 pub struct Decoder {
     attributes: Box<[Attributes]>,
+    options: u32,
 }
 
 impl Decoder {
-    /// A decoder that refuses what `attributes`, a row for each [`Opcode`], say must be refused.
-    pub fn new(attributes: Box<[Attributes]>) -> Self {
+    /// A decoder for `model`, which refuses what `attributes`, a row for each [`Opcode`], say must be refused.
+    pub fn new(model: &CpuModel, attributes: Box<[Attributes]>) -> Self {
         assert_eq!(attributes.len(), Opcode::COUNT, "a row for each opcode");
-        Self { attributes }
+        Self { attributes, options: options(model) }
     }
 
     /// Decodes a block from `bytes`, which lie at `at` and end where their page does, or after enough bytes of the next
@@ -52,7 +56,7 @@ impl Decoder {
             CodeSize::Bits32 => 32,
             CodeSize::Bits64 => 64,
         };
-        let mut iced = IcedDecoder::with_ip(bitness, bytes, 0, DecoderOptions::NONE);
+        let mut iced = IcedDecoder::with_ip(bitness, bytes, 0, self.options);
         let mut block = Block { at, mode, insns: Vec::with_capacity(8), length: 0 };
         let mut decoded = Instruction::default();
         while block.insns.len() < limit.clamp(1, MAX_BLOCK_INSNS) {
@@ -64,7 +68,10 @@ impl Decoder {
                 }
                 break;
             }
-            let (insn, ends) = self.admit(&decoded, iced.last_error(), mode);
+            let (mut insn, ends) = self.admit(&decoded, iced.last_error(), mode);
+            if self.attributes[insn.opcode.index()].contains(Attributes::X87) {
+                insn.immediate = x87_opcode(&bytes[start..start + decoded.len()]);
+            }
             block.length = insn.end() as u16;
             block.insns.push(insn);
             if ends {
@@ -96,4 +103,26 @@ impl Decoder {
         insn.length = insn.length.max(1);
         (insn, true)
     }
+}
+
+/// Encodings that mean something else on processors that lack a feature.
+fn options(model: &CpuModel) -> u32 {
+    let mut options = DecoderOptions::NO_WBNOINVD;
+    if !model.has(Feature::Bmi1) {
+        options |= DecoderOptions::NO_MPFX_0FBC; // TZCNT is BSF
+    }
+    if !model.has(Feature::Abm) {
+        options |= DecoderOptions::NO_MPFX_0FBD; // LZCNT is BSR
+    }
+    if model.vendor() == Vendor::Amd {
+        options |= DecoderOptions::AMD;
+    }
+    options
+}
+
+/// What the x87 unit remembers as the opcode of its last instruction: the low three bits of the escape byte, and the byte
+/// after it.
+fn x87_opcode(insn: &[u8]) -> u64 {
+    let escape = insn.windows(2).find(|pair| (0xd8..=0xdf).contains(&pair[0]));
+    escape.map_or(0, |pair| u64::from(pair[0] & 7) << 8 | u64::from(pair[1]))
 }

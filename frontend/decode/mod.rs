@@ -12,7 +12,7 @@ mod mode;
 mod text;
 
 pub use attributes::Attributes;
-pub use block::{Block, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES};
+pub use block::{Block, DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES};
 pub use iced_x86::{Code, Mnemonic};
 pub use insn::{Condition, Insn, InsnFlags, Kind, Opcode, Operand, SegmentUse};
 pub use mode::{CodeSize, Mode};

@@ -58,11 +58,8 @@ impl CpuModel {
             6 => self.bits(6, 0),
             7 if subleaf == 0 => self.bits(7, 0),
             0xb => self.topology(subleaf, state),
-            // Time-stamp counter, as a ratio to a crystal of a round number of hertz.
-            0x15 => {
-                let (crystal, tsc) = (self.crystal_hertz() / 1000, self.tsc_hertz() / 1000);
-                [crystal as u32, tsc as u32, self.crystal_hertz() as u32, 0]
-            }
+            // Time-stamp counter, as a ratio to the crystal.
+            0x15 => [1, self.tsc_ratio() as u32, self.crystal_hertz() as u32, 0],
             0x16 => {
                 let (megahertz, bus) = ((self.tsc_hertz() / 1_000_000) as u32, (self.crystal_hertz() / 1_000_000) as u32);
                 [megahertz, megahertz, bus, 0]
@@ -138,10 +135,14 @@ mod tests {
 
     #[test]
     fn the_frequencies_of_leaf_15h_multiply_to_the_time_stamp_counter() {
-        let model = CpuModel::newest().with_tsc(2_299_998_000);
-        let state = VcpuState::power_on(VcpuId(0), model.signature());
-        let [denominator, numerator, crystal, _] = model.cpuid(0x15, 0, &state).map(u64::from);
-        assert_eq!(crystal * numerator / denominator, 2_299_998_000);
+        for hertz in [1_000_000_000, 2_299_998_000, 3_700_000_123] {
+            let model = CpuModel::newest().with_tsc(hertz);
+            let state = VcpuState::power_on(VcpuId(0), model.signature());
+            let [denominator, numerator, crystal, _] = model.cpuid(0x15, 0, &state);
+            assert_eq!(u64::from(crystal) * u64::from(numerator) / u64::from(denominator), model.tsc_hertz());
+            assert!(model.tsc_hertz().abs_diff(hertz) < hertz / 10_000_000);
+            assert!((crystal / 1000).checked_mul(numerator).is_some(), "what kernels compute in 32 bits");
+        }
     }
 
     #[test]

@@ -95,10 +95,12 @@ mod table {
         TscAdjust        "tsc-adjust"        0x7/0 Ebx 1
         Bmi1             "bmi1"              0x7/0 Ebx 3
         Avx2             "avx2"              0x7/0 Ebx 5
+        FdpExceptionOnly "fdp-excptn-only"   0x7/0 Ebx 6
         Smep             "smep"              0x7/0 Ebx 7
         Bmi2             "bmi2"              0x7/0 Ebx 8
         Erms             "erms"              0x7/0 Ebx 9
         Invpcid          "invpcid"           0x7/0 Ebx 10
+        ZeroFcsFds       "zero-fcs-fds"      0x7/0 Ebx 13
         Rdseed           "rdseed"            0x7/0 Ebx 18
         Adx              "adx"               0x7/0 Ebx 19
         Smap             "smap"              0x7/0 Ebx 20
@@ -207,7 +209,8 @@ impl Features {
         use Feature::*;
         Self::of(&[
             Fpu, De, Pse, Tsc, Msr, Pae, Cx8, Apic, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Mmx, Fxsr, Sse, Sse2,
-            Cx16, X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, Smep, Erms, Smap, Fsrm, SpecCtrl, ArchCapabilities,
+            Cx16, X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds,
+            Smap, Fsrm, SpecCtrl, ArchCapabilities,
             LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc,
         ])
     };

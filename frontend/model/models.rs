@@ -13,7 +13,9 @@ pub struct CpuModel {
     brand: &'static str,
     features: Features,
     physical_bits: u32,
-    tsc_hertz: u64,
+    crystal_hertz: u64,
+    /// Ticks of the time-stamp counter for each of the crystal.
+    tsc_ratio: u64,
 }
 
 /// Why a model cannot be had.
@@ -57,8 +59,8 @@ const V1: Features = {
 const COMFORTS: Features = {
     use Feature::*;
     Features::of(&[
-        X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, Smep, Erms, Invpcid, Pcid, Smap, Fsrm, Umip, SpecCtrl,
-        ArchCapabilities, Pdpe1gb, Rdtscp, InvariantTsc,
+        X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds, Invpcid, Pcid, Smap,
+        Fsrm, Umip, SpecCtrl, ArchCapabilities, Pdpe1gb, Rdtscp, InvariantTsc,
     ])
 };
 
@@ -70,7 +72,8 @@ const MODELS: &[CpuModel] = &[CpuModel {
     brand: "Dragoman x86-64-v1 processor",
     features: V1.or(COMFORTS),
     physical_bits: 46,
-    tsc_hertz: 1_000_000_000,
+    crystal_hertz: 100_000_000,
+    tsc_ratio: 10,
 }];
 
 impl CpuModel {
@@ -109,10 +112,13 @@ impl CpuModel {
         Self { features: self.features.and(Features::IMPLEMENTED), ..self.clone() }
     }
 
-    /// This model with a time-stamp counter of `hertz`.
+    /// This model with a time-stamp counter of `hertz`, to within one part in ten million.
+    ///
+    /// Kernels multiply crystal and ratio in 32 bits of kilohertz: the ratio is a small whole number.
     #[must_use]
     pub fn with_tsc(mut self, hertz: u64) -> Self {
-        self.tsc_hertz = hertz;
+        self.tsc_ratio = hertz.div_ceil(100_000_000).max(1);
+        self.crystal_hertz = (hertz / self.tsc_ratio).max(1);
         self
     }
 
@@ -159,12 +165,17 @@ impl CpuModel {
 
     /// Ticks a second of the time-stamp counter.
     pub fn tsc_hertz(&self) -> u64 {
-        self.tsc_hertz
+        self.crystal_hertz * self.tsc_ratio
+    }
+
+    /// Ticks of the time-stamp counter for each of the core crystal clock.
+    pub fn tsc_ratio(&self) -> u64 {
+        self.tsc_ratio
     }
 
     /// Ticks a second of the core crystal clock, which the local APIC timer counts.
     pub fn crystal_hertz(&self) -> u64 {
-        100_000_000
+        self.crystal_hertz
     }
 
     /// The revision of the microcode.

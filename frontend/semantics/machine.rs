@@ -2,7 +2,7 @@
 
 use dragoman_state::{Gpr, RFlags, Width};
 
-use super::{BinaryOp, Cpu, FlagRule, ShiftOp, UnaryOp};
+use super::{BinaryOp, Cpu, FlagRule, FloatOp, ShiftOp, UnaryOp, VectorOp};
 use crate::{
     decode::{Condition, Insn, SegmentUse},
     fault::Fault,
@@ -32,6 +32,8 @@ pub enum AtomicOp {
 pub trait Machine: Sized {
     /// An integer.
     type Val: Copy;
+    /// A vector of 128 bits.
+    type Vec: Copy;
 
     // Values
 
@@ -132,6 +134,39 @@ pub trait Machine: Sized {
     fn jump(&mut self, target: Self::Val);
     /// Goes on at `target` where `condition` is not zero. The last act of a block.
     fn branch(&mut self, condition: Self::Val, target: Self::Val) -> Result<(), Fault>;
+
+    // Vectors
+
+    /// Bits `128 * part` and up of vector register `register`.
+    fn vector(&mut self, register: u8, part: usize) -> Self::Vec;
+    /// Writes bits `128 * part` to `128 * part + 127` of a vector register; the others keep their values.
+    fn set_vector(&mut self, register: u8, part: usize, value: Self::Vec);
+    /// Reads sixteen bytes; #GP(0) where `must_align` and the linear address is not a multiple of sixteen.
+    fn load_vector(&mut self, segment: SegmentUse, offset: Self::Val, must_align: bool) -> Result<Self::Vec, Fault>;
+    /// Writes sixteen bytes, under the same rule.
+    fn store_vector(
+        &mut self,
+        segment: SegmentUse,
+        offset: Self::Val,
+        must_align: bool,
+        value: Self::Vec,
+    ) -> Result<(), Fault>;
+    /// An operation on integer lanes.
+    fn vector_op(&mut self, op: VectorOp, a: Self::Vec, b: Self::Vec) -> Self::Vec;
+    /// An operation on floating-point lanes: MXCSR takes up its exceptions, and one that is not masked is #XM.
+    fn float_op(&mut self, op: FloatOp, a: Self::Vec, b: Self::Vec) -> Result<Self::Vec, Fault>;
+    /// A vector of two quadwords.
+    fn vector_of(&mut self, low: Self::Val, high: Self::Val) -> Self::Vec;
+    /// Quadword `n` of a vector: 0 or 1.
+    fn quadword(&mut self, vector: Self::Vec, n: usize) -> Self::Val;
+    /// #MF where an x87 exception is pending: the first act of every MMX instruction.
+    fn begin_mmx(&mut self) -> Result<(), Fault>;
+    /// An MMX register.
+    fn mmx(&mut self, register: u8) -> Self::Val;
+    /// Writes an MMX register.
+    fn set_mmx(&mut self, register: u8, value: Self::Val);
+    /// The x87 registers are MMX registers from now on: the last act of every MMX instruction.
+    fn end_mmx(&mut self);
 
     /// Runs a helper on the complete state.
     fn call_helper(&mut self, helper: Helper, insn: &Insn) -> Result<(), Fault>;

@@ -15,9 +15,13 @@ mod operand;
 pub mod segmentation;
 pub mod system;
 mod table;
+mod vector;
+pub mod x87;
 
 pub use alu::{BinaryOp, ShiftOp, UnaryOp, binary, divide, multiply, shift, unary};
 pub use cpu::{ApicAccess, Cpu, Flush, Privilege};
 pub use flags::{FlagRule, LazyFlags};
 pub use machine::{AtomicOp, Handler, Helper, Machine};
+pub use memory::effective_address;
 pub use table::Table;
+pub use vector::{FloatOp, VectorOp, float, lanes};

@@ -131,6 +131,28 @@ impl X87State {
         self.status = StatusWord::from_bits_retain(rest | (top as u16 & 7) << 11);
     }
 
+    /// Sets ES and B where an exception is raised that the control word does not mask, and clears them where none is.
+    pub fn refresh_summary(&mut self) {
+        let is_pending = self.status.bits() & !self.control & 0x3f != 0;
+        self.status.set(StatusWord::ES | StatusWord::B, is_pending);
+    }
+
+    /// MMX register `n`.
+    pub const fn mmx(&self, n: u8) -> u64 {
+        self.registers[(n & 7) as usize].significand
+    }
+
+    /// Writes MMX register `n`: the exponent above it becomes all ones.
+    pub const fn set_mmx(&mut self, n: u8, value: u64) {
+        self.registers[(n & 7) as usize] = F80 { significand: value, sign_exponent: 0xffff };
+    }
+
+    /// What every MMX instruction but EMMS does: no register is empty, and ST(0) is register 0.
+    pub const fn become_mmx(&mut self) {
+        self.set_top(0);
+        self.valid = 0xff;
+    }
+
     /// The full tag word: two bits a physical register, 0 valid, 1 zero, 2 special, 3 empty.
     pub fn tag_word(&self) -> u16 {
         (0..8).fold(0, |tags, n| tags | self.tag(n) << (2 * n))

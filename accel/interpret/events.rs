@@ -1,0 +1,205 @@
+//! Between blocks: what other threads said, interrupts, halts, traps.
+//! SDM: vol. 3 §6.9 (priority of simultaneous events), §6.8 (what masks interrupts).
+
+use std::time::Duration;
+
+use dragoman_frontend::semantics::system::{Event, TripleFault, interrupts::raise};
+use dragoman_state::{Activity, Dr6, InterruptShadow, RFlags, VmInstant};
+
+use super::{BlockEnd, InterpretedVcpu, processor::Processor};
+use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
+
+/// As many instructions as the block has.
+const NO_LIMIT: usize = usize::MAX;
+
+impl InterpretedVcpu {
+    /// Runs `work` as one of the processors of the world.
+    pub(super) fn in_world(&mut self, work: impl FnOnce(&mut Self) -> ExitReason) -> Result<ExitReason, AccelError> {
+        let world = self.cpu.context.world.clone();
+        world.enter();
+        self.cpu.must_attend = true;
+        let reason = work(self);
+        self.cpu.withdraw_deadline();
+        world.leave();
+        Ok(reason)
+    }
+
+    pub(super) fn run_until_stopped(&mut self, stop: &StopToken) -> ExitReason {
+        loop {
+            if self.cpu.must_attend || self.cpu.inbox.has_any() {
+                if let Some(reason) = self.attend(stop) {
+                    return reason;
+                }
+                if self.cpu.must_attend {
+                    if let Err(end) = self.run_one() {
+                        return ExitReason::TripleFault(end);
+                    }
+                    continue;
+                }
+            }
+            if let BlockEnd::Fault(fault) = self.run_block(NO_LIMIT) {
+                if let Err(end) = self.cpu.raise(Event::exception(fault)) {
+                    return ExitReason::TripleFault(end);
+                }
+            }
+        }
+    }
+
+    pub(super) fn step_once(&mut self) -> ExitReason {
+        let never = StopToken::new();
+        if let Some(reason) = self.attend(&never) {
+            return reason;
+        }
+        match self.run_one() {
+            Ok(()) => ExitReason::StepDone,
+            Err(end) => ExitReason::TripleFault(end),
+        }
+    }
+
+    /// Runs a single instruction, because it is shadowed or stepped.
+    fn run_one(&mut self) -> Result<(), TripleFault> {
+        let is_stepped = self.cpu.state.rflags.contains(RFlags::TF);
+        let is_shadowed = self.cpu.state.events.shadow == InterruptShadow::MovSs;
+        self.cpu.state.events.shadow = InterruptShadow::None;
+        let end = self.run_block(1);
+        self.cpu.must_attend = true;
+        match end {
+            BlockEnd::Fault(fault) => self.cpu.raise(Event::exception(fault)),
+            BlockEnd::Done => {
+                if is_stepped && !is_shadowed {
+                    self.cpu.state.events.pending_debug |= Dr6::BS;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Does everything that comes before the next instruction. Afterwards [`Processor::must_attend`] says whether only
+    /// one instruction may run before the next look.
+    fn attend(&mut self, stop: &StopToken) -> Option<ExitReason> {
+        loop {
+            let signals = self.cpu.inbox.take();
+            if stop.is_stopped() {
+                return Some(ExitReason::Stopped);
+            }
+            self.hear(signals);
+            match self.deliver_pending() {
+                Err(end) => return Some(ExitReason::TripleFault(end)),
+                Ok(true) => continue,
+                Ok(false) => {}
+            }
+            match self.cpu.state.events.activity {
+                Activity::Running => break,
+                Activity::Halted if !self.cpu.can_wake() => return Some(ExitReason::HaltedForever),
+                Activity::Halted | Activity::WaitForSipi | Activity::Shutdown => self.sleep(),
+            }
+        }
+        self.cpu.derive();
+        let state = &self.cpu.state;
+        self.cpu.must_attend = state.events.shadow != InterruptShadow::None || state.rflags.contains(RFlags::TF);
+        self.cpu.publish_deadline();
+        None
+    }
+
+    /// Takes in what other threads said.
+    fn hear(&mut self, signals: Signals) {
+        let inbox = self.cpu.inbox.clone();
+        if signals.contains(Signals::MESSAGES) {
+            inbox.take_messages().into_iter().for_each(|message| self.cpu.accept(message));
+        }
+        if signals.contains(Signals::EXTERNAL) {
+            self.cpu.state.events.external_interrupt = inbox.external_line();
+        }
+        if signals.contains(Signals::CODE) {
+            let tracker = self.cpu.context.ram.tracker().clone();
+            let is_only_user = self.cpu.context.world.is_single();
+            for (at, length) in inbox.take_overwritten() {
+                self.blocks.invalidate(at, length, &tracker, is_only_user);
+            }
+        }
+        if signals.contains(Signals::WORK) {
+            for work in inbox.take_work() {
+                match work {
+                    SafepointWork::DropWriteEntries => self.cpu.mmu.drop_write_entries(),
+                    SafepointWork::ProtectPage(page) => self.cpu.mmu.protect(page),
+                }
+            }
+        }
+        if signals.contains(Signals::SAFEPOINT) {
+            let world = self.cpu.context.world.clone();
+            world.leave();
+            world.enter();
+        }
+        if signals.contains(Signals::DEADLINE) {
+            self.cpu.advance_timer();
+        }
+    }
+
+    /// Delivers the most urgent of what is pending and let in; whether there was one.
+    fn deliver_pending(&mut self) -> Result<bool, TripleFault> {
+        let events = &self.cpu.state.events;
+        if events.shadow != InterruptShadow::None || events.activity == Activity::WaitForSipi {
+            return Ok(false);
+        }
+        if !events.pending_debug.is_empty() {
+            let conditions = std::mem::take(&mut self.cpu.state.events.pending_debug);
+            self.cpu.state.dr6 |= conditions;
+            self.cpu.raise(Event::exception(dragoman_frontend::fault::Fault::trap(1)))?;
+            return Ok(true);
+        }
+        if events.nmi_pending && !events.nmi_blocked {
+            let events = &mut self.cpu.state.events;
+            (events.nmi_pending, events.nmi_blocked) = (false, true);
+            self.cpu.wake();
+            self.cpu.raise(Event::NMI)?;
+            return Ok(true);
+        }
+        if self.cpu.state.rflags.contains(RFlags::IF) {
+            if let Some(vector) = self.cpu.acknowledge_interrupt() {
+                self.cpu.wake();
+                self.cpu.raise(Event::external(vector))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sleeps until something happens.
+    fn sleep(&mut self) {
+        let world = self.cpu.context.world.clone();
+        let deadline = self.cpu.timer_deadline();
+        let limit = (deadline != VmInstant::NEVER)
+            .then(|| Duration::from_nanos(deadline.since(self.cpu.context.clock.now()).0));
+        self.cpu.withdraw_deadline();
+        world.leave();
+        self.cpu.inbox.sleep(limit);
+        world.enter();
+        self.cpu.advance_timer();
+    }
+}
+
+impl Processor {
+    /// Delivers an event; RIP is what its handler returns to.
+    pub(super) fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
+        self.store_flags();
+        self.derive();
+        let result = raise(self, event);
+        self.load_flags();
+        self.must_attend = true;
+        if result.is_err() {
+            self.state.events.activity = Activity::Shutdown;
+        }
+        result
+    }
+
+    fn wake(&mut self) {
+        if self.state.events.activity == Activity::Halted {
+            self.state.events.activity = Activity::Running;
+        }
+    }
+
+    /// Whether anything can end a halt.
+    fn can_wake(&self) -> bool {
+        self.state.rflags.contains(RFlags::IF) || self.state.events.nmi_pending || !self.context.world.is_single()
+    }
+}

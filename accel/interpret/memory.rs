@@ -1,0 +1,198 @@
+//! The slow path of the interpreter's memory accesses: what the first level of the MMU does not know.
+
+use dragoman_frontend::{
+    decode::SegmentUse,
+    fault::Fault,
+    paging::AccessKind,
+    semantics::{Privilege, segmentation::segment_fault},
+};
+use dragoman_state::{ApicBase, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, Width};
+
+use super::processor::Processor;
+use crate::mmu::{MemoryFault, Place, RamPlace, ViewIndex};
+
+/// An access that has been found to be permitted: in one page, or in two.
+enum Located {
+    Whole(Place),
+    /// The first so many bytes go to one place, the others to another.
+    Split(u64, Place, Place),
+}
+
+impl Processor {
+    /// The view through which a helper's access goes.
+    pub(super) fn view_of(&self, privilege: Privilege) -> ViewIndex {
+        match privilege {
+            Privilege::Current => self.view,
+            Privilege::System => ViewIndex::Supervisor,
+            Privilege::User => ViewIndex::User,
+        }
+    }
+
+    /// The fault that the guest sees. `refused` is for an address that is not canonical.
+    fn memory_fault(&mut self, fault: MemoryFault, segment: SegmentUse) -> Fault {
+        match fault {
+            MemoryFault::NotCanonical => segment_fault(segment.index()),
+            MemoryFault::Page(error, at) => {
+                self.state.events.page_fault_address = at;
+                Fault::pf(error.0)
+            }
+        }
+    }
+
+    /// Where one page's part of an access goes.
+    pub(super) fn place(
+        &mut self,
+        view: ViewIndex,
+        kind: AccessKind,
+        segment: SegmentUse,
+        at: u64,
+    ) -> Result<Place, Fault> {
+        self.mmu.locate(view, kind, GuestVirt(at)).map_err(|fault| self.memory_fault(fault, segment))
+    }
+
+    /// Where all of an access goes: it may be made to every byte, or it faults as a whole.
+    fn locate(
+        &mut self,
+        view: ViewIndex,
+        kind: AccessKind,
+        segment: SegmentUse,
+        at: u64,
+        size: u64,
+    ) -> Result<Located, Fault> {
+        let room = PAGE_SIZE - (at & (PAGE_SIZE - 1));
+        let first = self.place(view, kind, segment, at)?;
+        if size <= room {
+            return Ok(Located::Whole(first));
+        }
+        let next = at.wrapping_add(room);
+        let next = if self.mode.is_long() { next } else { next & 0xffff_ffff };
+        Ok(Located::Split(room, first, self.place(view, kind, segment, next)?))
+    }
+
+    #[cold]
+    pub(super) fn load_slow(&mut self, view: ViewIndex, segment: SegmentUse, at: u64, width: Width) -> Result<u64, Fault> {
+        let located = self.locate(view, AccessKind::Read, segment, at, width.bytes())?;
+        Ok(self.read_located(located, width))
+    }
+
+    #[cold]
+    pub(super) fn load_to_modify_slow(
+        &mut self,
+        view: ViewIndex,
+        segment: SegmentUse,
+        at: u64,
+        width: Width,
+    ) -> Result<u64, Fault> {
+        let located = self.locate(view, AccessKind::Write, segment, at, width.bytes())?;
+        Ok(self.read_located(located, width))
+    }
+
+    #[cold]
+    pub(super) fn store_slow(
+        &mut self,
+        view: ViewIndex,
+        segment: SegmentUse,
+        at: u64,
+        width: Width,
+        value: u64,
+    ) -> Result<(), Fault> {
+        match self.locate(view, AccessKind::Write, segment, at, width.bytes())? {
+            Located::Whole(place) => self.write_place(place, width, value),
+            Located::Split(room, first, second) => {
+                for n in 0..width.bytes() {
+                    let place = if n < room { byte_of(first, n) } else { byte_of(second, n - room) };
+                    self.write_place(place, Width::Byte, value >> (8 * n) & 0xff);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_located(&mut self, located: Located, width: Width) -> u64 {
+        match located {
+            Located::Whole(place) => self.read_place(place, width),
+            Located::Split(room, first, second) => (0..width.bytes()).fold(0, |value, n| {
+                let place = if n < room { byte_of(first, n) } else { byte_of(second, n - room) };
+                value | self.read_place(place, Width::Byte) << (8 * n)
+            }),
+        }
+    }
+
+    fn read_place(&mut self, place: Place, width: Width) -> u64 {
+        match place {
+            Place::Ram(place) => self.mmu.load(place, width),
+            Place::Io(at) => match self.apic_offset(at) {
+                Some(offset) => self.read_apic_page(offset, width),
+                None => self.context.bus.read_mmio(at, width),
+            },
+        }
+    }
+
+    pub(super) fn write_place(&mut self, place: Place, width: Width, value: u64) {
+        match place {
+            Place::Ram(place) => {
+                let hit = self.mmu.store(place, width, value);
+                self.must_leave |= hit;
+            }
+            Place::Io(at) => match self.apic_offset(at) {
+                Some(offset) => self.write_apic_page(offset, width, value),
+                None => self.context.bus.write_mmio(at, width, value),
+            },
+        }
+    }
+
+    /// The offset into the local APIC's page, where `at` is in it.
+    fn apic_offset(&self, at: GuestPhys) -> Option<u64> {
+        let base = self.state.msrs.apic_base;
+        let is_mapped = base.contains(ApicBase::EN) && !base.contains(ApicBase::EXTD);
+        let page = (base & ApicBase::BASE).bits();
+        (is_mapped && at.page().0 == page).then(|| at.page_offset() as u64)
+    }
+
+    /// Replaces memory by what `change` makes of it, as one operation; returns what was there.
+    pub(super) fn update(
+        &mut self,
+        segment: SegmentUse,
+        at: u64,
+        width: Width,
+        change: impl Fn(u64) -> u64,
+    ) -> Result<u64, Fault> {
+        match self.locate(self.view, AccessKind::Write, segment, at, width.bytes())? {
+            Located::Whole(Place::Ram(place)) => {
+                if let Some((old, hit)) = self.mmu.update(place, width, &change) {
+                    self.must_leave |= hit;
+                    return Ok(old);
+                }
+            }
+            Located::Whole(Place::Io(_)) | Located::Split(..) => {}
+        }
+        // What the host cannot do as one operation is done while nobody else runs.
+        let world = self.context.world.clone();
+        let segment_use = segment;
+        let mut both = || {
+            let old = self.load_to_modify_slow(self.view, segment_use, at, width)?;
+            self.store_slow(self.view, segment_use, at, width, change(old))?;
+            Ok(old)
+        };
+        if world.is_single() { both() } else { world.alone(both) }
+    }
+
+    /// The memory at `at`, where it is plain memory that the running code may access so.
+    pub(super) fn plain(&mut self, kind: AccessKind, at: u64) -> Option<RamPlace> {
+        match self.mmu.locate(self.view, kind, GuestVirt(at)) {
+            Ok(Place::Ram(place)) => Some(place),
+            Ok(Place::Io(_)) | Err(_) => None,
+        }
+    }
+}
+
+/// The place of the byte `n` bytes on, within the same page.
+fn byte_of(place: Place, n: u64) -> Place {
+    match place {
+        Place::Ram(place) => Place::Ram(place.plus(n)),
+        Place::Io(at) => Place::Io(GuestPhys(at.0 + n)),
+    }
+}
+
+/// Segment uses for accesses that go through no segment: an address that is not canonical is #GP(0).
+pub(super) const NO_SEGMENT: SegmentUse = SegmentUse::flat(SegmentIndex::Ds);

@@ -1,0 +1,230 @@
+//! The interpreter: any guest, any host, one instruction at a time. The first to run new code, and the one that the
+//! other engines fall back on.
+
+mod apic;
+mod blocks;
+mod cpu;
+mod events;
+mod memory;
+mod processor;
+
+use std::sync::Arc;
+
+use blocks::{BlockCache, BlockId, Decoded};
+use dragoman_frontend::{
+    decode::{DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
+    fault::Fault,
+    semantics::{Table, segmentation::segment_fault},
+};
+use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
+use processor::Processor;
+
+use crate::{
+    AccelError, Accelerator, Capabilities, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, mmu::MemoryFault,
+};
+
+/// The interpreter as an engine.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Interpreter;
+
+impl Accelerator for Interpreter {
+    fn name(&self) -> &'static str {
+        "interp"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { single_step: true, dirty_log: true }
+    }
+
+    fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<(Box<dyn Vcpu>, Arc<dyn VcpuHandle>), AccelError> {
+        let vcpu = InterpretedVcpu::new(id, context);
+        let handle = vcpu.cpu.inbox.clone();
+        Ok((Box::new(vcpu), handle))
+    }
+}
+
+/// A processor run by the interpreter.
+struct InterpretedVcpu {
+    cpu: Processor,
+    table: Table<Processor>,
+    decoder: Decoder,
+    blocks: BlockCache,
+    instructions: u64,
+}
+
+/// How a run of instructions ended.
+enum BlockEnd {
+    /// At an instruction boundary; RIP says where.
+    Done,
+    /// At an instruction that raised a fault; RIP is its own.
+    Fault(Fault),
+}
+
+impl InterpretedVcpu {
+    fn new(id: VcpuId, context: VcpuContext) -> Self {
+        let table = Table::new(&context.model);
+        let decoder = Decoder::new(&context.model, table.attributes());
+        let cpu = Processor::new(id, context);
+        cpu.context.world.join(&cpu.inbox);
+        cpu.mmu.ram().tracker().add_listener(cpu.inbox.clone());
+        Self { decoder, table, cpu, blocks: BlockCache::new(), instructions: 0 }
+    }
+
+    /// Runs instructions until something other than running them is to be done, at most `limit` where that is given.
+    #[inline]
+    fn run_block(&mut self, limit: usize) -> BlockEnd {
+        let at = self.cpu.code_address(self.cpu.state.rip);
+        let code = match self.cpu.mmu.fetch_fast(self.cpu.view, at) {
+            Some(code) => code,
+            None => match self.fetch(at) {
+                Ok(code) => code,
+                Err(fault) => return BlockEnd::Fault(fault),
+            },
+        };
+        let block = match self.blocks.find_recent(code, self.cpu.mode) {
+            Some(block) => block,
+            None => match self.find_block(at, code) {
+                Ok(id) => match self.blocks.get(id) {
+                    Some(block) => block,
+                    None => return BlockEnd::Done,
+                },
+                Err(fault) => return BlockEnd::Fault(fault),
+            },
+        };
+        let (end, executed) = execute(&mut self.cpu, block, limit);
+        self.instructions += executed;
+        end
+    }
+
+    /// The physical address of the code at the linear address `at`, or the fault of fetching it.
+    #[cold]
+    fn fetch(&mut self, at: u64) -> Result<GuestPhys, Fault> {
+        if !self.cpu.mode.is_64bit() && self.cpu.state.rip > u64::from(self.cpu.state.segment(SegmentIndex::Cs).limit) {
+            return Err(Fault::GP0);
+        }
+        self.cpu.mmu.fetch(self.cpu.view, GuestVirt(at)).map_err(|fault| match fault {
+            MemoryFault::NotCanonical => segment_fault(SegmentIndex::Cs),
+            MemoryFault::Page(error, at) => {
+                self.cpu.state.events.page_fault_address = at;
+                Fault::pf(error.0)
+            }
+        })
+    }
+
+    /// The block at linear address `at`, physical address `code`; decoded now where it was not yet.
+    #[cold]
+    fn find_block(&mut self, at: u64, code: GuestPhys) -> Result<BlockId, Fault> {
+        match self.blocks.find(code, self.cpu.mode) {
+            Some((id, None)) => return Ok(id),
+            Some((id, Some(tail))) => {
+                // The second page may be mapped to other memory than when the block was decoded.
+                if self.fetch(next_page(at))?.page() == tail {
+                    return Ok(id);
+                }
+            }
+            None => {}
+        }
+        self.decode(at, code)
+    }
+
+    fn decode(&mut self, at: u64, code: GuestPhys) -> Result<BlockId, Fault> {
+        const WINDOW: usize = 512;
+        let mut window = [0; WINDOW];
+        let room = PAGE_SIZE as usize - code.page_offset();
+        let size = room.min(WINDOW);
+        self.cpu.mmu.read_code(code, &mut window[..size]);
+        let mode = self.cpu.mode;
+        let (block, tail) = match self.decoder.decode(code, &window[..size], mode, MAX_BLOCK_INSNS) {
+            Ok(block) => (block, None),
+            Err(DecodeError::NeedsMoreBytes) => {
+                let tail = self.fetch(next_page(at))?.page();
+                self.cpu.mmu.read_code(tail, &mut window[size..size + MAX_INSN_BYTES]);
+                let bytes = &window[..size + MAX_INSN_BYTES];
+                match self.decoder.decode(code, bytes, mode, 1) {
+                    Ok(block) => (block, Some(tail)),
+                    Err(DecodeError::NeedsMoreBytes) => return Err(Fault::GP0),
+                }
+            }
+        };
+        // Others may be writing the page while it becomes code: what was decoded counts only once it is tracked.
+        let tracker = self.cpu.context.ram.tracker().clone();
+        let (id, fresh) = self.blocks.insert(block, tail, &self.table, &tracker);
+        for page in fresh {
+            self.cpu.mmu.protect(page);
+        }
+        Ok(id)
+    }
+}
+
+/// The first byte of the page after the one `at` is in.
+fn next_page(at: u64) -> u64 {
+    (at | (PAGE_SIZE - 1)).wrapping_add(1)
+}
+
+/// Executes at most `limit` instructions of `block`, at least one. Returns how many, with how it ended.
+#[inline(always)]
+fn execute(cpu: &mut Processor, block: &Decoded, limit: usize) -> (BlockEnd, u64) {
+    let start = cpu.state.rip;
+    cpu.state.gpr[Gpr::BLOCK] = start;
+    let ops = &block.ops[..];
+    let Some((last, body)) = ops.split_last() else { return (BlockEnd::Done, 0) };
+    let body = if limit < ops.len() { &ops[..limit] } else { body };
+    for (n, op) in body.iter().enumerate() {
+        if let Err(fault) = (op.handler)(cpu, &op.insn) {
+            cpu.state.rip = cpu.wrap_ip(start.wrapping_add(op.insn.start.into()));
+            return (BlockEnd::Fault(fault), n as u64);
+        }
+        if cpu.must_leave {
+            cpu.must_leave = false;
+            cpu.state.rip = cpu.wrap_ip(start.wrapping_add(op.insn.end()));
+            return (BlockEnd::Done, n as u64 + 1);
+        }
+    }
+    if limit < ops.len() {
+        let end = body.last().map_or(0, |op| op.insn.end());
+        cpu.state.rip = cpu.wrap_ip(start.wrapping_add(end));
+        return (BlockEnd::Done, limit as u64);
+    }
+    cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.insn.end()));
+    cpu.is_block_end = true;
+    let result = (last.handler)(cpu, &last.insn);
+    cpu.is_block_end = false;
+    cpu.must_leave = false;
+    match result {
+        Ok(()) => (BlockEnd::Done, ops.len() as u64),
+        Err(fault) if fault.is_trap() => (BlockEnd::Fault(fault), ops.len() as u64),
+        Err(fault) => {
+            cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.insn.start.into()));
+            (BlockEnd::Fault(fault), ops.len() as u64 - 1)
+        }
+    }
+}
+
+impl Vcpu for InterpretedVcpu {
+    fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
+        self.in_world(|vcpu| vcpu.run_until_stopped(stop))
+    }
+
+    fn step(&mut self) -> Result<ExitReason, AccelError> {
+        self.in_world(Self::step_once)
+    }
+
+    fn save(&mut self) -> Result<VcpuState, AccelError> {
+        self.cpu.store_flags();
+        Ok(self.cpu.state.clone())
+    }
+
+    fn load(&mut self, state: &VcpuState) -> Result<(), AccelError> {
+        self.cpu.state = state.clone();
+        self.cpu.load_flags();
+        self.cpu.derive();
+        self.cpu.mmu.flush(dragoman_frontend::semantics::Flush::All);
+        self.cpu.rearm_timer();
+        self.cpu.must_attend = true;
+        Ok(())
+    }
+
+    fn instructions(&self) -> u64 {
+        self.instructions
+    }
+}

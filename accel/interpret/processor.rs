@@ -1,0 +1,440 @@
+//! The processor that the interpreter animates: the machine that instructions are written for, doing at once what they
+//! ask for.
+
+use std::sync::Arc;
+
+use dragoman_frontend::{
+    decode::{Condition, Insn, Mode, SegmentUse},
+    fault::Fault,
+    paging::{AccessKind, Paging},
+    semantics::{
+        AtomicOp, BinaryOp, FlagRule, FloatOp, Helper, LazyFlags, Machine, ShiftOp, UnaryOp, VectorOp, binary, divide,
+        effective_address, float, lanes, multiply, shift, unary, x87,
+    },
+};
+use dragoman_state::{Cr4, Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
+
+use crate::{
+    Inbox, VcpuContext,
+    mmu::{Mmu, ViewIndex},
+};
+
+/// One processor: its architectural state, and what is derived from it to run fast.
+pub(super) struct Processor {
+    // Configuration
+    pub id: VcpuId,
+    pub context: VcpuContext,
+    // Wiring
+    pub inbox: Arc<Inbox>,
+    // Guest-visible state. The arithmetic flags are in `flags` while instructions run, and in `state` whenever a helper
+    // or anyone else looks.
+    pub state: VcpuState,
+    pub flags: LazyFlags,
+    pub mmu: Mmu,
+    // Bookkeeping
+    /// The mode that `state` is in.
+    pub mode: Mode,
+    /// On whose behalf the running code accesses memory.
+    pub view: ViewIndex,
+    /// The timer deadline that others were told of.
+    pub published: VmInstant,
+    /// The instruction under way is the last of its block: what a helper changes is taken over after it.
+    pub is_block_end: bool,
+    /// The block must end after the instruction under way: code was overwritten.
+    pub must_leave: bool,
+    /// The state may have changed in ways that the derived fields do not show yet, or an interrupt may be let in.
+    pub must_attend: bool,
+}
+
+impl Processor {
+    pub fn new(id: VcpuId, context: VcpuContext) -> Self {
+        let state = VcpuState::power_on(id, context.model.signature());
+        let paging = Paging::of(&state, &context.model);
+        Self {
+            id,
+            inbox: Arc::default(),
+            mmu: Mmu::new(context.ram.clone(), paging),
+            context,
+            flags: LazyFlags::literal(state.rflags),
+            mode: Mode::of(&state),
+            view: ViewIndex::Supervisor,
+            state,
+            published: VmInstant::NEVER,
+            is_block_end: false,
+            must_leave: false,
+            must_attend: true,
+        }
+    }
+
+    /// Brings the arithmetic flags in `state` up to date.
+    pub fn store_flags(&mut self) {
+        self.state.rflags = self.state.rflags.difference(RFlags::ARITHMETIC) | self.flags.image();
+    }
+
+    /// Takes the arithmetic flags over from `state`.
+    pub fn load_flags(&mut self) {
+        self.flags = LazyFlags::literal(self.state.rflags);
+    }
+
+    /// Derives everything that depends on the state from it.
+    pub fn derive(&mut self) {
+        self.mode = Mode::of(&self.state);
+        let paging = Paging::of(&self.state, &self.context.model);
+        let lifts = paging.has_smap() && self.state.rflags.contains(RFlags::AC);
+        self.view = match (self.state.cpl(), lifts) {
+            (3, _) => ViewIndex::User,
+            (_, false) => ViewIndex::Supervisor,
+            (_, true) => ViewIndex::Lifted,
+        };
+        self.mmu.set_paging(paging, &self.state);
+    }
+
+    /// The linear address of `offset` in the code segment.
+    #[inline(always)]
+    pub fn code_address(&self, offset: u64) -> u64 {
+        if self.mode.is_64bit() {
+            return offset;
+        }
+        self.state.segment(SegmentIndex::Cs).base.wrapping_add(offset) & 0xffff_ffff
+    }
+
+    /// An instruction pointer, as wide as the mode makes it.
+    #[inline(always)]
+    pub fn wrap_ip(&self, ip: u64) -> u64 {
+        if self.mode.is_64bit() { ip } else { ip & 0xffff_ffff }
+    }
+
+    #[inline(always)]
+    fn linear(&self, segment: SegmentUse, offset: u64, width: Width, is_write: bool) -> Result<u64, Fault> {
+        if segment.is_flat() {
+            return Ok(offset);
+        }
+        let at = dragoman_frontend::semantics::segmentation::linear(&self.state, segment, offset, width.bytes(), is_write)?;
+        Ok(at.0)
+    }
+
+    #[inline(always)]
+    fn load_linear(&mut self, segment: SegmentUse, at: u64, width: Width) -> Result<u64, Fault> {
+        match self.mmu.load_fast(self.view, at, width) {
+            Some(value) => Ok(value),
+            None => self.load_slow(self.view, segment, at, width),
+        }
+    }
+
+    /// The linear address of sixteen bytes.
+    #[inline(always)]
+    fn vector_address(&self, segment: SegmentUse, offset: u64, must_align: bool, is_write: bool) -> Result<u64, Fault> {
+        let at = if segment.is_flat() {
+            offset
+        } else {
+            dragoman_frontend::semantics::segmentation::linear(&self.state, segment, offset, 16, is_write)?.0
+        };
+        if must_align && at % 16 != 0 { Err(Fault::GP0) } else { Ok(at) }
+    }
+
+    /// Writes sixteen bytes, all or none.
+    #[inline(always)]
+    fn store_halves(&mut self, segment: SegmentUse, at: u64, value: u128) -> Result<(), Fault> {
+        let above = at.wrapping_add(8);
+        // Only where the two halves are in different pages can the second fault after the first is written.
+        if at & 0xfff > 0xff0 {
+            self.place(self.view, AccessKind::Write, segment, at)?;
+            self.place(self.view, AccessKind::Write, segment, at.wrapping_add(15))?;
+        }
+        for (at, half) in [(at, value as u64), (above, (value >> 64) as u64)] {
+            if !self.mmu.store_fast(self.view, at, Width::Qword, half) {
+                self.store_slow(self.view, segment, at, Width::Qword, half)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an unmasked floating-point exception is: #XM, or #UD where the system does not expect it.
+    #[cold]
+    fn float_fault(&self) -> Fault {
+        if self.state.cr4.contains(Cr4::OSXMMEXCPT) { Fault::XM } else { Fault::UD }
+    }
+
+    #[cold]
+    fn refuse_target(&self, target: u64) -> Result<(), Fault> {
+        let limit = u64::from(self.state.segment(SegmentIndex::Cs).limit);
+        let is_inside = if self.mode.is_64bit() {
+            GuestVirt(target).is_canonical(self.state.linear_bits())
+        } else {
+            target <= limit
+        };
+        if is_inside { Ok(()) } else { Err(Fault::GP0) }
+    }
+}
+
+impl Machine for Processor {
+    type Val = u64;
+    type Vec = u128;
+
+    #[inline(always)]
+    fn constant(&mut self, value: u64) -> u64 {
+        value
+    }
+
+    #[inline(always)]
+    fn binary(&mut self, op: BinaryOp, width: Width, a: u64, b: u64) -> u64 {
+        binary(op, width, a, b)
+    }
+
+    #[inline(always)]
+    fn unary(&mut self, op: UnaryOp, width: Width, a: u64) -> u64 {
+        unary(op, width, a)
+    }
+
+    #[inline(always)]
+    fn shift(&mut self, op: ShiftOp, width: Width, value: u64, count: u64, extra: u64) -> u64 {
+        shift(op, width, value, count, extra)
+    }
+
+    #[inline(always)]
+    fn sign_extend(&mut self, from: Width, to: Width, value: u64) -> u64 {
+        to.truncate(from.sign_extend(value))
+    }
+
+    #[inline(always)]
+    fn multiply(&mut self, is_signed: bool, width: Width, a: u64, b: u64) -> (u64, u64) {
+        multiply(is_signed, width, a, b)
+    }
+
+    fn divide(&mut self, is_signed: bool, width: Width, high: u64, low: u64, divisor: u64) -> Result<(u64, u64), Fault> {
+        divide(is_signed, width, high, low, divisor)
+    }
+
+    #[inline(always)]
+    fn equal(&mut self, a: u64, b: u64) -> u64 {
+        u64::from(a == b)
+    }
+
+    #[inline(always)]
+    fn select(&mut self, condition: u64, a: u64, b: u64) -> u64 {
+        if condition != 0 { a } else { b }
+    }
+
+    #[inline(always)]
+    fn gpr(&mut self, register: Gpr, width: Width) -> u64 {
+        width.truncate(self.state.gpr[register])
+    }
+
+    #[inline(always)]
+    fn set_gpr(&mut self, register: Gpr, width: Width, value: u64) {
+        let slot = &mut self.state.gpr[register];
+        *slot = match width {
+            Width::Qword => value,
+            Width::Dword => value & 0xffff_ffff,
+            Width::Word => *slot & !0xffff | value & 0xffff,
+            Width::Byte => *slot & !0xff | value & 0xff,
+        };
+    }
+
+    #[inline(always)]
+    fn high_byte(&mut self, register: Gpr) -> u64 {
+        self.state.gpr[register] >> 8 & 0xff
+    }
+
+    #[inline(always)]
+    fn set_high_byte(&mut self, register: Gpr, value: u64) {
+        let slot = &mut self.state.gpr[register];
+        *slot = *slot & !0xff00 | (value & 0xff) << 8;
+    }
+
+    fn selector(&mut self, segment: u8) -> u64 {
+        self.state.segments[usize::from(segment) % 6].selector.into()
+    }
+
+    #[inline(always)]
+    fn address(&mut self, insn: &Insn) -> u64 {
+        effective_address(&self.state, insn)
+    }
+
+    #[inline(always)]
+    fn load(&mut self, segment: SegmentUse, offset: u64, width: Width) -> Result<u64, Fault> {
+        let at = self.linear(segment, offset, width, false)?;
+        self.load_linear(segment, at, width)
+    }
+
+    #[inline(always)]
+    fn load_to_modify(&mut self, segment: SegmentUse, offset: u64, width: Width) -> Result<u64, Fault> {
+        let at = self.linear(segment, offset, width, true)?;
+        match self.mmu.load_to_modify_fast(self.view, at, width) {
+            Some(value) => Ok(value),
+            None => self.load_to_modify_slow(self.view, segment, at, width),
+        }
+    }
+
+    #[inline(always)]
+    fn store(&mut self, segment: SegmentUse, offset: u64, width: Width, value: u64) -> Result<(), Fault> {
+        let at = self.linear(segment, offset, width, true)?;
+        if self.mmu.store_fast(self.view, at, width, value) {
+            return Ok(());
+        }
+        self.store_slow(self.view, segment, at, width, value)
+    }
+
+    fn atomic(&mut self, op: AtomicOp, segment: SegmentUse, offset: u64, width: Width, operand: u64) -> Result<u64, Fault> {
+        let at = self.linear(segment, offset, width, true)?;
+        self.update(segment, at, width, |old| match op {
+            AtomicOp::Exchange => operand,
+            AtomicOp::Binary(op) => binary(op, width, old, operand),
+            AtomicOp::ReverseSub => binary(BinaryOp::Sub, width, operand, old),
+        })
+    }
+
+    fn compare_exchange(
+        &mut self,
+        segment: SegmentUse,
+        offset: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+    ) -> Result<u64, Fault> {
+        let at = self.linear(segment, offset, width, true)?;
+        self.update(segment, at, width, |old| if old == expected { new } else { old })
+    }
+
+    fn fence(&mut self) {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    fn set_flags(&mut self, rule: FlagRule, width: Width, a: u64, b: u64, result: u64) {
+        self.flags.set(rule, width, a, b, result);
+    }
+
+    #[inline(always)]
+    fn flag(&mut self, flag: RFlags) -> u64 {
+        if flag == RFlags::CF {
+            return self.flags.carry().into();
+        }
+        let all = self.state.rflags.difference(RFlags::ARITHMETIC) | self.flags.image();
+        all.contains(flag).into()
+    }
+
+    fn flags(&mut self) -> u64 {
+        self.store_flags();
+        self.state.rflags.bits()
+    }
+
+    fn replace_flags(&mut self, mask: RFlags, image: u64) {
+        self.store_flags();
+        self.state.rflags = self.state.rflags.difference(mask) | RFlags::from_bits_retain(image) & mask;
+        self.load_flags();
+    }
+
+    #[inline(always)]
+    fn condition(&mut self, condition: Condition) -> u64 {
+        self.flags.condition(condition).into()
+    }
+
+    #[inline(always)]
+    fn next_ip(&mut self, insn: &Insn) -> u64 {
+        self.wrap_ip(self.state.gpr[Gpr::BLOCK].wrapping_add(insn.end()))
+    }
+
+    #[inline(always)]
+    fn branch_target(&mut self, insn: &Insn) -> u64 {
+        insn.width.truncate(self.state.gpr[Gpr::BLOCK].wrapping_add(insn.immediate))
+    }
+
+    #[inline(always)]
+    fn check_target(&mut self, target: u64) -> Result<(), Fault> {
+        // What a 48-bit processor calls canonical is canonical on every other, too.
+        let is_plain = if self.mode.is_64bit() {
+            GuestVirt(target).is_canonical(48)
+        } else {
+            self.mode.is_flat(SegmentIndex::Cs)
+        };
+        if is_plain { Ok(()) } else { self.refuse_target(target) }
+    }
+
+    #[inline(always)]
+    fn jump(&mut self, target: u64) {
+        self.state.rip = target;
+    }
+
+    #[inline(always)]
+    fn branch(&mut self, condition: u64, target: u64) -> Result<(), Fault> {
+        if condition != 0 {
+            self.check_target(target)?;
+            self.state.rip = target;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn vector(&mut self, register: u8, part: usize) -> u128 {
+        let lanes = &self.state.vectors.registers[usize::from(register & 31)];
+        let n = part & 3;
+        u128::from(lanes[2 * n + 1]) << 64 | u128::from(lanes[2 * n])
+    }
+
+    #[inline(always)]
+    fn set_vector(&mut self, register: u8, part: usize, value: u128) {
+        let lanes = &mut self.state.vectors.registers[usize::from(register & 31)];
+        let n = part & 3;
+        (lanes[2 * n], lanes[2 * n + 1]) = (value as u64, (value >> 64) as u64);
+    }
+
+    #[inline(always)]
+    fn load_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool) -> Result<u128, Fault> {
+        let at = self.vector_address(segment, offset, must_align, false)?;
+        let (low, high) = (self.load_linear(segment, at, Width::Qword)?, self.load_linear(segment, at.wrapping_add(8), Width::Qword)?);
+        Ok(u128::from(high) << 64 | u128::from(low))
+    }
+
+    #[inline(always)]
+    fn store_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool, value: u128) -> Result<(), Fault> {
+        let at = self.vector_address(segment, offset, must_align, true)?;
+        self.store_halves(segment, at, value)
+    }
+
+    #[inline(always)]
+    fn vector_op(&mut self, op: VectorOp, a: u128, b: u128) -> u128 {
+        lanes::evaluate(op, a, b)
+    }
+
+    #[inline(always)]
+    fn float_op(&mut self, op: FloatOp, a: u128, b: u128) -> Result<u128, Fault> {
+        float::evaluate(op, a, b, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| self.float_fault())
+    }
+
+    #[inline(always)]
+    fn vector_of(&mut self, low: u64, high: u64) -> u128 {
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    #[inline(always)]
+    fn quadword(&mut self, vector: u128, n: usize) -> u64 {
+        (vector >> (64 * n)) as u64
+    }
+
+    fn begin_mmx(&mut self) -> Result<(), Fault> {
+        x87::check_pending(&self.state)
+    }
+
+    fn mmx(&mut self, register: u8) -> u64 {
+        self.state.x87.mmx(register)
+    }
+
+    fn set_mmx(&mut self, register: u8, value: u64) {
+        self.state.x87.set_mmx(register, value);
+    }
+
+    fn end_mmx(&mut self) {
+        self.state.x87.become_mmx();
+    }
+
+    fn call_helper(&mut self, helper: Helper, insn: &Insn) -> Result<(), Fault> {
+        self.store_flags();
+        self.state.rip = self.next_ip(insn);
+        let result = helper(self, insn);
+        self.load_flags();
+        // Only the last instruction of a block may change what the next bytes mean or let an interrupt in.
+        self.must_attend |= self.is_block_end;
+        result
+    }
+}

@@ -1,0 +1,16 @@
+//! How a virtual processor runs: the traits that every engine implements, the software MMU they share, and the
+//! interpreter.
+//!
+//! Rule of this crate: nothing above it knows which engine runs. An engine owns its processor's
+//! [`VcpuState`](dragoman_state::VcpuState) while it runs and can give it up at any instruction boundary; other threads
+//! reach it through its [`VcpuHandle`] alone.
+
+mod engine;
+mod inbox;
+pub mod interpret;
+pub mod mmu;
+mod world;
+
+pub use engine::{AccelError, Accelerator, Capabilities, CpuBus, ExitReason, Pending, SafepointWork, StopToken, Vcpu, VcpuContext, VcpuHandle};
+pub use inbox::Inbox;
+pub use world::World;

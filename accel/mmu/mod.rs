@@ -1,0 +1,349 @@
+//! The software MMU: from a linear address to a byte of guest memory, or to something that is none.
+//!
+//! Rule of this folder: the fast path is one probe of a small table. Everything that needs more (a page walk, a page of
+//! code that is written, a page whose changes are logged, memory-mapped I/O, an access across two pages) has no entry
+//! there, and takes the slow path below. Unsafe is in `host.rs` alone.
+//! SDM: vol. 3 §4.10 (what may be remembered, and for how long).
+
+mod host;
+mod tlb;
+
+use std::sync::Arc;
+
+use dragoman_devices::memory::GuestRam;
+use dragoman_frontend::{
+    paging::{Access, AccessKind, PageFault, PageTables, Paging, PagingMode, Translation, walk},
+    semantics::Flush,
+};
+use dragoman_state::{Cr4, GuestPhys, GuestVirt, PAGE_SIZE, VcpuState, Width};
+use host::HostPtr;
+use tlb::{Entry, Reach, SecondLevel, View};
+
+/// On whose behalf memory is accessed, which decides which table of the first level is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum ViewIndex {
+    /// Rings 0 to 2, kept from ring 3's pages where supervisor-mode access prevention is on; also the processor itself.
+    Supervisor = 0,
+    /// Ring 3.
+    User = 1,
+    /// Rings 0 to 2 while RFLAGS.AC lifts the prevention.
+    Lifted = 2,
+}
+
+/// Why an access cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryFault {
+    /// The address is not canonical.
+    NotCanonical,
+    /// A page fault at the address given.
+    Page(PageFault, GuestVirt),
+}
+
+/// Where an access within one page goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// To guest memory.
+    Ram(RamPlace),
+    /// To the bus.
+    Io(GuestPhys),
+}
+
+/// A byte of guest memory that an access was found to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RamPlace {
+    host: HostPtr,
+    /// Its physical address.
+    pub at: GuestPhys,
+}
+
+impl RamPlace {
+    /// The byte `n` bytes on, within the same page.
+    #[must_use]
+    pub fn plus(self, n: u64) -> Self {
+        Self { host: self.host.plus(n), at: GuestPhys(self.at.0 + n) }
+    }
+}
+
+/// The software MMU of one processor.
+pub struct Mmu {
+    views: [View; 3],
+    second: SecondLevel,
+    paging: Paging,
+    linear_bits: u32,
+    context: u16,
+    ram: Arc<GuestRam>,
+}
+
+impl Mmu {
+    /// An MMU over `ram` that remembers nothing, under `paging`.
+    pub fn new(ram: Arc<GuestRam>, paging: Paging) -> Self {
+        Self {
+            views: [View::new(), View::new(), View::new()],
+            second: SecondLevel::new(),
+            paging,
+            linear_bits: 48,
+            context: 0,
+            ram,
+        }
+    }
+
+    /// Guest memory.
+    pub fn ram(&self) -> &Arc<GuestRam> {
+        &self.ram
+    }
+
+    /// Takes over what `state` says of paging. Nothing is forgotten: that is [`Mmu::flush`]'s.
+    pub fn set_paging(&mut self, paging: Paging, state: &VcpuState) {
+        self.paging = paging;
+        self.linear_bits = state.linear_bits();
+        self.context = if state.cr4.contains(Cr4::PCIDE) { (state.cr3 & 0xfff) as u16 } else { 0 };
+    }
+
+    // The fast path
+
+    /// Reads `width` bits at `at`, where the first level knows the page.
+    #[inline(always)]
+    pub fn load_fast(&self, view: ViewIndex, at: u64, width: Width) -> Option<u64> {
+        let entry = self.views[view as usize].read.slot(at);
+        Self::matches(entry, at, width.bytes()).then(|| HostPtr::at(at.wrapping_add(entry.addend)).load(width))
+    }
+
+    /// Writes `width` bits at `at`, where the first level knows the page as one that needs no attention.
+    #[inline(always)]
+    pub fn store_fast(&self, view: ViewIndex, at: u64, width: Width, value: u64) -> bool {
+        let entry = self.views[view as usize].write.slot(at);
+        let is_known = Self::matches(entry, at, width.bytes());
+        if is_known {
+            HostPtr::at(at.wrapping_add(entry.addend)).store(width, value);
+        }
+        is_known
+    }
+
+    /// Reads `width` bits at `at` that may be written without attention.
+    #[inline(always)]
+    pub fn load_to_modify_fast(&self, view: ViewIndex, at: u64, width: Width) -> Option<u64> {
+        let entry = self.views[view as usize].write.slot(at);
+        Self::matches(entry, at, width.bytes()).then(|| HostPtr::at(at.wrapping_add(entry.addend)).load(width))
+    }
+
+    /// Whether all of the access is in the entry's page. An access that runs into the next page is found in the slot of
+    /// its first byte, whose tag can never be the next page's.
+    #[inline(always)]
+    fn matches(entry: &Entry, at: u64, size: u64) -> bool {
+        entry.tag == at.wrapping_add(size - 1) & !(PAGE_SIZE - 1)
+    }
+
+    /// The physical address of the code at `at`, where the first level knows the page.
+    #[inline(always)]
+    pub fn fetch_fast(&self, view: ViewIndex, at: u64) -> Option<GuestPhys> {
+        let entry = self.views[view as usize].fetch.slot(at);
+        (entry.tag == at & !(PAGE_SIZE - 1)).then(|| GuestPhys(entry.addend | at & (PAGE_SIZE - 1)))
+    }
+
+    // The slow path
+
+    /// Where an access of `size` bytes at `at`, which are in one page, goes. Permission is checked, flags in the page
+    /// tables are set, and the fast path learns of it where it may.
+    pub fn locate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> Result<Place, MemoryFault> {
+        let translation = self.translate(view, kind, at)?;
+        let Some(page) = self.ram.host_page(translation.at) else { return Ok(Place::Io(translation.at)) };
+        self.learn(view, kind, at, &translation, page);
+        Ok(Place::Ram(RamPlace { host: HostPtr::in_page(page, at.page_offset()), at: translation.at }))
+    }
+
+    /// The physical address of the code at `at`.
+    pub fn fetch(&mut self, view: ViewIndex, at: GuestVirt) -> Result<GuestPhys, MemoryFault> {
+        let translation = self.translate(view, AccessKind::Execute, at)?;
+        let entry = Entry { tag: at.page().0, addend: translation.at.page().0 };
+        let view = &mut self.views[view as usize];
+        *view.fetch.slot_mut(at.0) = entry;
+        view.is_used = true;
+        Ok(translation.at)
+    }
+
+    fn translate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> Result<Translation, MemoryFault> {
+        if self.paging.mode != PagingMode::None && !at.is_canonical(self.linear_bits) {
+            return Err(MemoryFault::NotCanonical);
+        }
+        let access = Access { kind, is_user: view == ViewIndex::User, is_guarded: view != ViewIndex::Lifted };
+        let fault = |fault| MemoryFault::Page(fault, at);
+        if let Some(known) = self.second.find(at, self.context) {
+            let needs_mark = kind == AccessKind::Write && !known.is_dirty;
+            if !needs_mark && self.paging.permits(known.rights, access).is_ok() {
+                return Ok(known);
+            }
+            // What is remembered may be older than the tables: only a walk may refuse.
+        }
+        let found = walk(&self.paging, &mut Tables(&self.ram), at, access).map_err(fault)?;
+        self.second.insert(at, self.context, &found);
+        Ok(found)
+    }
+
+    fn learn(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt, found: &Translation, page: *mut u8) {
+        let entry = Entry { tag: at.page().0, addend: HostPtr::in_page(page, 0).address().wrapping_sub(at.page().0) };
+        let is_watched = self.ram.tracker().is_watched(found.at);
+        let view = &mut self.views[view as usize];
+        view.is_used = true;
+        match kind {
+            AccessKind::Write if is_watched => {}
+            AccessKind::Write => *view.write.slot_mut(at.0) = entry,
+            AccessKind::Read => *view.read.slot_mut(at.0) = entry,
+            AccessKind::Execute => {}
+        }
+    }
+
+    // Guest memory, once located
+
+    /// Reads `width` bits of guest memory, which end within the page.
+    pub fn load(&self, place: RamPlace, width: Width) -> u64 {
+        place.host.load(width)
+    }
+
+    /// Writes `width` bits of guest memory, which end within the page. Returns whether code was overwritten: the blocks
+    /// decoded from it are stale, and their owners have been told.
+    pub fn store(&self, place: RamPlace, width: Width, value: u64) -> bool {
+        place.host.store(width, value);
+        self.written(place, width.bytes())
+    }
+
+    /// Tells the tracker of a write that went past the fast path.
+    fn written(&self, place: RamPlace, length: u64) -> bool {
+        let tracker = self.ram.tracker();
+        tracker.is_watched(place.at) && tracker.written(place.at, length)
+    }
+
+    /// Replaces `width` bits by what `change` makes of them, as one operation; returns what was there, and whether code
+    /// was overwritten. `None` where the host cannot do it at this address.
+    pub fn update(&self, place: RamPlace, width: Width, change: impl Fn(u64) -> u64) -> Option<(u64, bool)> {
+        let mut old = place.host.load(width);
+        loop {
+            let was = place.host.compare_exchange(width, old, change(old))?;
+            if was == old {
+                return Some((old, self.written(place, width.bytes())));
+            }
+            old = was;
+        }
+    }
+
+    /// The same for sixteen bytes: `new` where they equal `old`.
+    pub fn compare_exchange_16(&self, place: RamPlace, old: u128, new: u128) -> Option<(u128, bool)> {
+        place.host.compare_exchange_16(old, new).map(|was| (was, self.written(place, 16)))
+    }
+
+    /// Copies `bytes` bytes between two places, upwards; both ranges end within their pages. Returns whether code was
+    /// overwritten.
+    pub fn copy(&self, to: RamPlace, from: RamPlace, bytes: u64) -> bool {
+        to.host.copy_from(from.host, bytes);
+        self.written(to, bytes)
+    }
+
+    /// Writes `count` elements of `width`, which end within the page. Returns whether code was overwritten.
+    pub fn fill(&self, to: RamPlace, width: Width, value: u64, count: u64) -> bool {
+        to.host.fill(width, value, count);
+        self.written(to, count * width.bytes())
+    }
+
+    /// Copies code at the physical address `at` into `bytes`, which end within its page. All ones where there is no
+    /// memory.
+    pub fn read_code(&self, at: GuestPhys, bytes: &mut [u8]) {
+        match self.ram.host_page(at) {
+            Some(page) => HostPtr::in_page(page, at.page_offset()).read_bytes(bytes),
+            None => bytes.fill(0xff),
+        }
+    }
+
+    /// Reads eight bytes at the aligned physical address `at`; zero where there is no memory.
+    pub fn read_physical(&self, at: GuestPhys) -> u64 {
+        Tables(&self.ram).read_entry(at)
+    }
+
+    // Forgetting
+
+    /// Forgets translations.
+    pub fn flush(&mut self, what: Flush) {
+        match what {
+            Flush::All => {
+                self.second.clear();
+                self.clear_views();
+            }
+            Flush::NotGlobal | Flush::Context(_) | Flush::AllNotGlobal => {
+                self.second.clear_not_global();
+                self.clear_views();
+            }
+            Flush::Page(page) | Flush::ContextPage(_, page) => self.flush_page(page.page()),
+        }
+    }
+
+    /// The first level holds one context at a time.
+    pub fn switch_context(&mut self) {
+        self.clear_views();
+    }
+
+    fn clear_views(&mut self) {
+        self.views.iter_mut().for_each(View::clear);
+    }
+
+    fn flush_page(&mut self, page: GuestVirt) {
+        let pages = match self.second.reach(page) {
+            Reach::All => return self.flush(Flush::All),
+            Reach::Page => page.0..page.0 + 1,
+            Reach::Region => page.0 & !0x3f_ffff..(page.0 | 0x3f_ffff),
+        };
+        for page in pages.step_by(PAGE_SIZE as usize).map(GuestVirt) {
+            self.views.iter_mut().for_each(|view| view.forget(page));
+            self.second.forget(page);
+        }
+    }
+
+    /// Lets no write reach the page at the physical address `page` without the tracker hearing of it.
+    pub fn protect(&mut self, page: GuestPhys) {
+        let Some(host) = self.ram.host_page(page) else { return };
+        let host = HostPtr::in_page(host, 0).address();
+        for view in &mut self.views {
+            view.write.forget_where(|entry| entry.tag.wrapping_add(entry.addend) == host);
+        }
+    }
+
+    /// Lets no write reach any page without the tracker hearing of it first.
+    pub fn drop_write_entries(&mut self) {
+        self.views.iter_mut().for_each(|view| view.write.clear());
+    }
+}
+
+/// Guest memory as page walks see it.
+struct Tables<'a>(&'a GuestRam);
+
+impl Tables<'_> {
+    fn place(&self, at: GuestPhys) -> Option<HostPtr> {
+        Some(HostPtr::in_page(self.0.host_page(at)?, at.page_offset()))
+    }
+
+    fn replace(&self, at: GuestPhys, width: Width, old: u64, new: u64) -> bool {
+        let Some(place) = self.place(at) else { return true };
+        let is_replaced = place.compare_exchange(width, old, new) == Some(old);
+        if is_replaced && self.0.tracker().is_watched(at) {
+            self.0.tracker().written(at, width.bytes());
+        }
+        is_replaced
+    }
+}
+
+impl PageTables for Tables<'_> {
+    fn read_entry(&mut self, at: GuestPhys) -> u64 {
+        self.place(at).map_or(0, |place| place.load(Width::Qword))
+    }
+
+    fn read_short_entry(&mut self, at: GuestPhys) -> u32 {
+        self.place(at).map_or(0, |place| place.load(Width::Dword) as u32)
+    }
+
+    fn replace_entry(&mut self, at: GuestPhys, old: u64, new: u64) -> bool {
+        self.replace(at, Width::Qword, old, new)
+    }
+
+    fn replace_short_entry(&mut self, at: GuestPhys, old: u32, new: u32) -> bool {
+        self.replace(at, Width::Dword, old.into(), new.into())
+    }
+}
+

@@ -1,0 +1,230 @@
+//! Moves of vectors and parts of them.
+//! SDM: vol. 2, the entries of the names in the tables.
+
+use dragoman_state::{Gpr, GuestVirt, Width};
+
+use super::{
+    super::{
+        Cpu, Machine, Privilege, segmentation,
+        table::{Row, code, helper},
+        x87,
+    },
+    MMX, SSE, VectorOp,
+    integer::sse,
+    lanes::Lane::{D, Q},
+};
+use crate::{
+    decode::{Code, Insn, Kind},
+    fault::Fault,
+};
+
+#[rustfmt::skip]
+pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
+    use Code::*;
+    use VectorOp as V;
+    let mut rows: Vec<Row<M>> = vec![
+        code(Movss_xmm_xmmm32,   |m, i| load_scalar(m, i, V::MergeLow(D)), SSE),
+        code(Movsd_xmm_xmmm64,   |m, i| load_scalar(m, i, V::MergeLow(Q)), SSE),
+        code(Movss_xmmm32_xmm,   |m, i| store_scalar(m, i, V::MergeLow(D)), SSE),
+        code(Movsd_xmmm64_xmm,   |m, i| store_scalar(m, i, V::MergeLow(Q)), SSE),
+        code(Movq_xmm_xmmm64,    |m, i| sse(m, i, V::LowQuadword),         SSE),
+        code(Movq_xmmm64_xmm,    |m, i| store_scalar(m, i, V::LowQuadword), SSE),
+        code(Movlps_xmm_m64,     |m, i| sse(m, i, V::MergeLow(Q)),         SSE),
+        code(Movlpd_xmm_m64,     |m, i| sse(m, i, V::MergeLow(Q)),         SSE),
+        code(Movhps_xmm_m64,     |m, i| sse(m, i, V::LowToHigh),           SSE),
+        code(Movhpd_xmm_m64,     |m, i| sse(m, i, V::LowToHigh),           SSE),
+        code(Movlhps_xmm_xmm,    |m, i| sse(m, i, V::LowToHigh),           SSE),
+        code(Movhlps_xmm_xmm,    |m, i| sse(m, i, V::HighToLow),           SSE),
+        code(Movlps_m64_xmm,     |m, i| store_half(m, i, 0),               SSE),
+        code(Movlpd_m64_xmm,     |m, i| store_half(m, i, 0),               SSE),
+        code(Movhps_m64_xmm,     |m, i| store_half(m, i, 1),               SSE),
+        code(Movhpd_m64_xmm,     |m, i| store_half(m, i, 1),               SSE),
+        code(Movd_xmm_rm32,      to_vector,                                SSE),
+        code(Movq_xmm_rm64,      to_vector,                                SSE),
+        code(Movd_rm32_xmm,      from_vector,                              SSE),
+        code(Movq_rm64_xmm,      from_vector,                              SSE),
+        code(Movd_mm_rm32,       to_mmx,                                   MMX),
+        code(Movq_mm_rm64,       to_mmx,                                   MMX),
+        code(Movd_rm32_mm,       from_mmx,                                 MMX),
+        code(Movq_rm64_mm,       from_mmx,                                 MMX),
+        code(Movq_mm_mmm64,      load_mmx,                                 MMX),
+        code(Movq_mmm64_mm,      store_mmx,                                MMX),
+        code(Movntq_m64_mm,      store_mmx,                                MMX),
+        code(Movq2dq_xmm_mm,     movq2dq,                                  SSE),
+        code(Movdq2q_mm_xmm,     movdq2q,                                  SSE),
+        code(Maskmovdqu_rDI_xmm_xmm, helper!(maskmovdqu),                  SSE),
+        code(Maskmovq_rDI_mm_mm, helper!(maskmovq),                        MMX),
+    ];
+    for form in [Movaps_xmm_xmmm128, Movapd_xmm_xmmm128, Movdqa_xmm_xmmm128] { rows.push(code(form, |m, i| load_whole(m, i, true), SSE)); }
+    for form in [Movups_xmm_xmmm128, Movupd_xmm_xmmm128, Movdqu_xmm_xmmm128] { rows.push(code(form, |m, i| load_whole(m, i, false), SSE)); }
+    for form in [Movaps_xmmm128_xmm, Movapd_xmmm128_xmm, Movdqa_xmmm128_xmm, Movntps_m128_xmm, Movntpd_m128_xmm, Movntdq_m128_xmm] {
+        rows.push(code(form, |m, i| store_whole(m, i, true), SSE));
+    }
+    for form in [Movups_xmmm128_xmm, Movupd_xmmm128_xmm, Movdqu_xmmm128_xmm] { rows.push(code(form, |m, i| store_whole(m, i, false), SSE)); }
+    rows
+}
+
+/// A whole register from a register or memory.
+#[inline(always)]
+fn load_whole<M: Machine>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), Fault> {
+    let value = if i.operands[1].kind == Kind::Memory {
+        let at = m.address(i);
+        m.load_vector(i.segment, at, must_align)?
+    } else {
+        m.vector(i.operands[1].register, 0)
+    };
+    i.write_vector(m, value);
+    Ok(())
+}
+
+/// A whole register to a register or memory.
+#[inline(always)]
+fn store_whole<M: Machine>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), Fault> {
+    let value = m.vector(i.operands[1].register, 0);
+    if i.operands[0].kind == Kind::Memory {
+        let at = m.address(i);
+        return m.store_vector(i.segment, at, must_align, value);
+    }
+    i.write_vector(m, value);
+    Ok(())
+}
+
+/// `MOVSS`, `MOVSD` to a register: from memory, zeros above; from a register, the rest stays.
+#[inline(always)]
+fn load_scalar<M: Machine>(m: &mut M, i: &Insn, merge: VectorOp) -> Result<(), Fault> {
+    if i.operands[1].kind == Kind::Memory {
+        let value = i.read_vector(m, 1)?;
+        i.write_vector(m, value);
+        return Ok(());
+    }
+    sse(m, i, merge)
+}
+
+/// `MOVSS`, `MOVSD`, `MOVQ` from a register: to memory as much as the operand has; to a register by `merge`.
+#[inline(always)]
+fn store_scalar<M: Machine>(m: &mut M, i: &Insn, merge: VectorOp) -> Result<(), Fault> {
+    if i.operands[0].kind != Kind::Memory {
+        return sse(m, i, merge);
+    }
+    let src = m.vector(i.operands[1].register, 0);
+    let low = m.quadword(src, 0);
+    let at = m.address(i);
+    m.store(i.segment, at, i.operands[0].width, low)
+}
+
+/// One half of a register to memory.
+#[inline(always)]
+fn store_half<M: Machine>(m: &mut M, i: &Insn, half: usize) -> Result<(), Fault> {
+    let src = m.vector(i.operands[1].register, 0);
+    let value = m.quadword(src, half);
+    let at = m.address(i);
+    m.store(i.segment, at, Width::Qword, value)
+}
+
+/// `MOVD`, `MOVQ` from a general-purpose register or memory, zeros above.
+fn to_vector<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let (low, zero) = (i.read(m, 1)?, m.constant(0));
+    let value = m.vector_of(low, zero);
+    i.write_vector(m, value);
+    Ok(())
+}
+
+/// `MOVD`, `MOVQ` to a general-purpose register or memory.
+fn from_vector<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let src = m.vector(i.operands[1].register, 0);
+    let low = m.quadword(src, 0);
+    let low = m.sign_extend(Width::Qword, i.operands[0].width, low);
+    i.write(m, 0, low)
+}
+
+fn to_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let value = i.read(m, 1)?;
+    m.set_mmx(i.operands[0].register, value);
+    m.end_mmx();
+    Ok(())
+}
+
+fn from_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let value = m.mmx(i.operands[1].register);
+    let value = m.sign_extend(Width::Qword, i.operands[0].width, value);
+    i.write(m, 0, value)?;
+    m.end_mmx();
+    Ok(())
+}
+
+fn load_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let value = i.read_mmx(m, 1)?;
+    m.set_mmx(i.operands[0].register, value);
+    m.end_mmx();
+    Ok(())
+}
+
+fn store_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let value = m.mmx(i.operands[1].register);
+    if i.operands[0].kind == Kind::Mmx {
+        m.set_mmx(i.operands[0].register, value);
+    } else {
+        let at = m.address(i);
+        m.store(i.segment, at, Width::Qword, value)?;
+    }
+    m.end_mmx();
+    Ok(())
+}
+
+/// `MOVQ2DQ`: an MMX register to a vector register, zeros above.
+fn movq2dq<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let (low, zero) = (m.mmx(i.operands[1].register), m.constant(0));
+    let value = m.vector_of(low, zero);
+    i.write_vector(m, value);
+    m.end_mmx();
+    Ok(())
+}
+
+/// `MOVDQ2Q`: the low quadword of a vector register to an MMX register.
+fn movdq2q<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let src = m.vector(i.operands[1].register, 0);
+    let low = m.quadword(src, 0);
+    m.set_mmx(i.operands[0].register, low);
+    m.end_mmx();
+    Ok(())
+}
+
+/// Writes the bytes of `value` whose mask has its sign set to memory at (E/R)DI; the others are not touched. All of them
+/// must be writable where any is selected.
+fn write_masked(cpu: &mut dyn Cpu, i: &Insn, value: &[u64], mask: &[u64]) -> Result<(), Fault> {
+    let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let (value, mask) = (bytes(value), bytes(mask));
+    if mask.iter().all(|byte| *byte < 0x80) {
+        return Ok(());
+    }
+    let offset = i.address_width.truncate(cpu.state().gpr[Gpr::RDI]);
+    let at = segmentation::linear(cpu.state(), i.segment, offset, value.len() as u64, true)?;
+    cpu.check_write(at, value.len() as u64, Privilege::Current)?;
+    for (n, byte) in value.iter().enumerate().filter(|(n, _)| mask[*n] >= 0x80) {
+        cpu.write(GuestVirt(at.0.wrapping_add(n as u64)), Width::Byte, (*byte).into(), Privilege::Current)?;
+    }
+    Ok(())
+}
+
+/// `MASKMOVDQU value, mask`.
+fn maskmovdqu(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    let register = |cpu: &dyn Cpu, n: usize| cpu.state().vectors.registers[usize::from(i.operands[n].register)];
+    let (value, mask) = (register(cpu, 1), register(cpu, 2));
+    write_masked(cpu, i, &value[..2], &mask[..2])
+}
+
+/// `MASKMOVQ value, mask`.
+fn maskmovq(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    x87::check_pending(cpu.state())?;
+    let register = |cpu: &dyn Cpu, n: usize| cpu.state().x87.mmx(i.operands[n].register);
+    let (value, mask) = (register(cpu, 1), register(cpu, 2));
+    write_masked(cpu, i, &[value], &[mask])?;
+    cpu.state_mut().x87.become_mmx();
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Lanes moved about: UNPCK PUNPCK PACK SHUF PSHUF, PINSRW and PEXTRW, and the sign masks.
+//! SDM: vol. 2, the entries of the names in the tables.
+
+use dragoman_state::Width;
+
+use super::{
+    super::{
+        BinaryOp, Machine, ShiftOp,
+        table::{Row, code},
+    },
+    MMX, SSE, VectorOp,
+    integer::sse,
+    lanes::Lane::{B, D, Q, W},
+};
+use crate::{
+    decode::{Code, Insn, Kind},
+    fault::Fault,
+};
+
+#[rustfmt::skip]
+pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
+    use VectorOp as V;
+    vec![
+        code(Code::Punpcklbw_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackLow(B)),        SSE),
+        code(Code::Punpcklwd_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackLow(W)),        SSE),
+        code(Code::Punpckldq_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackLow(D)),        SSE),
+        code(Code::Punpcklqdq_xmm_xmmm128, |m, i| sse(m, i, V::UnpackLow(Q)),        SSE),
+        code(Code::Punpckhbw_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackHigh(B)),       SSE),
+        code(Code::Punpckhwd_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackHigh(W)),       SSE),
+        code(Code::Punpckhdq_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackHigh(D)),       SSE),
+        code(Code::Punpckhqdq_xmm_xmmm128, |m, i| sse(m, i, V::UnpackHigh(Q)),       SSE),
+        code(Code::Unpcklps_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackLow(D)),        SSE),
+        code(Code::Unpcklpd_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackLow(Q)),        SSE),
+        code(Code::Unpckhps_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackHigh(D)),       SSE),
+        code(Code::Unpckhpd_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackHigh(Q)),       SSE),
+        code(Code::Packsswb_xmm_xmmm128,   |m, i| sse(m, i, V::PackSignedWords),     SSE),
+        code(Code::Packssdw_xmm_xmmm128,   |m, i| sse(m, i, V::PackSignedDwords),    SSE),
+        code(Code::Packuswb_xmm_xmmm128,   |m, i| sse(m, i, V::PackUnsignedWords),   SSE),
+        code(Code::Punpcklbw_mm_mmm32,     |m, i| unpack_mmx(m, i, V::UnpackLow(B), 0), MMX),
+        code(Code::Punpcklwd_mm_mmm32,     |m, i| unpack_mmx(m, i, V::UnpackLow(W), 0), MMX),
+        code(Code::Punpckldq_mm_mmm32,     |m, i| unpack_mmx(m, i, V::UnpackLow(D), 0), MMX),
+        code(Code::Punpckhbw_mm_mmm64,     |m, i| unpack_mmx(m, i, V::UnpackLow(B), 1), MMX),
+        code(Code::Punpckhwd_mm_mmm64,     |m, i| unpack_mmx(m, i, V::UnpackLow(W), 1), MMX),
+        code(Code::Punpckhdq_mm_mmm64,     |m, i| unpack_mmx(m, i, V::UnpackLow(D), 1), MMX),
+        code(Code::Packsswb_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackSignedWords),   MMX),
+        code(Code::Packssdw_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackSignedDwords),  MMX),
+        code(Code::Packuswb_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackUnsignedWords), MMX),
+        code(Code::Pshufd_xmm_xmmm128_imm8,  |m, i| sse(m, i, V::ShuffleDwords(i.immediate as u8)),    SSE),
+        code(Code::Pshuflw_xmm_xmmm128_imm8, |m, i| sse(m, i, V::ShuffleLowWords(i.immediate as u8)),  SSE),
+        code(Code::Pshufhw_xmm_xmmm128_imm8, |m, i| sse(m, i, V::ShuffleHighWords(i.immediate as u8)), SSE),
+        code(Code::Shufps_xmm_xmmm128_imm8,  |m, i| sse(m, i, V::ShuffleSingles(i.immediate as u8)),   SSE),
+        code(Code::Shufpd_xmm_xmmm128_imm8,  |m, i| sse(m, i, V::ShuffleDoubles(i.immediate as u8)),   SSE),
+        code(Code::Pshufw_mm_mmm64_imm8,   pshufw_mmx,  MMX),
+        code(Code::Pinsrw_xmm_r32m16_imm8, pinsrw,      SSE),
+        code(Code::Pinsrw_xmm_r64m16_imm8, pinsrw,      SSE),
+        code(Code::Pextrw_r32_xmm_imm8,    pextrw,      SSE),
+        code(Code::Pextrw_r64_xmm_imm8,    pextrw,      SSE),
+        code(Code::Pinsrw_mm_r32m16_imm8,  pinsrw_mmx,  MMX),
+        code(Code::Pinsrw_mm_r64m16_imm8,  pinsrw_mmx,  MMX),
+        code(Code::Pextrw_r32_mm_imm8,     pextrw_mmx,  MMX),
+        code(Code::Pextrw_r64_mm_imm8,     pextrw_mmx,  MMX),
+        code(Code::Pmovmskb_r32_xmm,       |m, i| signs(m, i, V::Signs(B)), SSE),
+        code(Code::Pmovmskb_r64_xmm,       |m, i| signs(m, i, V::Signs(B)), SSE),
+        code(Code::Movmskps_r32_xmm,       |m, i| signs(m, i, V::Signs(D)), SSE),
+        code(Code::Movmskps_r64_xmm,       |m, i| signs(m, i, V::Signs(D)), SSE),
+        code(Code::Movmskpd_r32_xmm,       |m, i| signs(m, i, V::Signs(Q)), SSE),
+        code(Code::Movmskpd_r64_xmm,       |m, i| signs(m, i, V::Signs(Q)), SSE),
+        code(Code::Pmovmskb_r32_mm,        signs_mmx, MMX),
+        code(Code::Pmovmskb_r64_mm,        signs_mmx, MMX),
+    ]
+}
+
+/// Operand `n`, an MMX register or memory, as the low half of a vector.
+fn wide<M: Machine>(m: &mut M, i: &Insn, n: usize) -> Result<M::Vec, Fault> {
+    let (value, zero) = (i.read_mmx(m, n)?, m.constant(0));
+    Ok(m.vector_of(value, zero))
+}
+
+fn finish_mmx<M: Machine>(m: &mut M, i: &Insn, result: M::Vec, half: usize) -> Result<(), Fault> {
+    let result = m.quadword(result, half);
+    m.set_mmx(i.operands[0].register, result);
+    m.end_mmx();
+    Ok(())
+}
+
+/// Lanes of two MMX registers, alternating: all of them make a vector, of which one half is wanted.
+#[inline(always)]
+fn unpack_mmx<M: Machine>(m: &mut M, i: &Insn, op: VectorOp, half: usize) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let (a, b) = (wide(m, i, 0)?, wide(m, i, 1)?);
+    let all = m.vector_op(op, a, b);
+    finish_mmx(m, i, all, half)
+}
+
+/// Both MMX operands side by side are one vector to be packed.
+#[inline(always)]
+fn pack_mmx<M: Machine>(m: &mut M, i: &Insn, op: VectorOp) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let (a, b) = (i.read_mmx(m, 0)?, i.read_mmx(m, 1)?);
+    let both = m.vector_of(a, b);
+    let packed = m.vector_op(op, both, both);
+    finish_mmx(m, i, packed, 0)
+}
+
+/// `PSHUFW dst, src, order`.
+fn pshufw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let src = wide(m, i, 1)?;
+    let shuffled = m.vector_op(VectorOp::ShuffleLowWords(i.immediate as u8), src, src);
+    finish_mmx(m, i, shuffled, 0)
+}
+
+/// The source of PINSRW: a word in memory, or the low word of a register.
+fn source_word<M: Machine>(m: &mut M, i: &Insn) -> Result<M::Val, Fault> {
+    if i.operands[1].kind == Kind::Memory {
+        let at = m.address(i);
+        return m.load(i.segment, at, Width::Word);
+    }
+    Ok(m.gpr(dragoman_state::Gpr(i.operands[1].register), Width::Word))
+}
+
+/// `quadword` with word `n` replaced.
+fn insert_word<M: Machine>(m: &mut M, quadword: M::Val, word: M::Val, n: u64) -> M::Val {
+    let (count, zero, hole) = (m.constant(16 * n), m.constant(0), m.constant(!(0xffff << (16 * n))));
+    let rest = m.binary(BinaryOp::And, Width::Qword, quadword, hole);
+    let word = m.shift(ShiftOp::Shl, Width::Qword, word, count, zero);
+    m.binary(BinaryOp::Or, Width::Qword, rest, word)
+}
+
+/// Word `n` of `quadword`.
+fn extract_word<M: Machine>(m: &mut M, quadword: M::Val, n: u64) -> M::Val {
+    let (count, zero, mask) = (m.constant(16 * n), m.constant(0), m.constant(0xffff));
+    let shifted = m.shift(ShiftOp::Shr, Width::Qword, quadword, count, zero);
+    m.binary(BinaryOp::And, Width::Qword, shifted, mask)
+}
+
+/// `PINSRW dst, src, n`.
+fn pinsrw<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let word = source_word(m, i)?;
+    let n = i.immediate & 7;
+    let old = m.vector(i.operands[0].register, 0);
+    let mut halves = [m.quadword(old, 0), m.quadword(old, 1)];
+    let half = &mut halves[(n / 4) as usize];
+    *half = insert_word(m, *half, word, n % 4);
+    let result = m.vector_of(halves[0], halves[1]);
+    i.write_vector(m, result);
+    Ok(())
+}
+
+/// `PEXTRW dst, src, n`.
+fn pextrw<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let n = i.immediate & 7;
+    let src = m.vector(i.operands[1].register, 0);
+    let half = m.quadword(src, (n / 4) as usize);
+    let word = extract_word(m, half, n % 4);
+    i.write(m, 0, word)
+}
+
+/// `PINSRW` to an MMX register.
+fn pinsrw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let word = source_word(m, i)?;
+    let old = m.mmx(i.operands[0].register);
+    let result = insert_word(m, old, word, i.immediate & 3);
+    m.set_mmx(i.operands[0].register, result);
+    m.end_mmx();
+    Ok(())
+}
+
+/// `PEXTRW` from an MMX register.
+fn pextrw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let src = m.mmx(i.operands[1].register);
+    let word = extract_word(m, src, i.immediate & 3);
+    i.write(m, 0, word)?;
+    m.end_mmx();
+    Ok(())
+}
+
+/// `PMOVMSKB`, `MOVMSKPS`, `MOVMSKPD`: the sign bits of the lanes.
+#[inline(always)]
+fn signs<M: Machine>(m: &mut M, i: &Insn, op: VectorOp) -> Result<(), Fault> {
+    let src = m.vector(i.operands[1].register, 0);
+    let signs = m.vector_op(op, src, src);
+    let mask = m.quadword(signs, 0);
+    i.write(m, 0, mask)
+}
+
+/// `PMOVMSKB` from an MMX register.
+fn signs_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    m.begin_mmx()?;
+    let src = wide(m, i, 1)?;
+    let signs = m.vector_op(VectorOp::Signs(B), src, src);
+    let mask = m.quadword(signs, 0);
+    i.write(m, 0, mask)?;
+    m.end_mmx();
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! The command line: what can be written, what it means, and help that teaches. A contract that scripts rely on.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use dragoman_frontend::model::{CpuModel, Feature, Features};
+
+use crate::{
+    failure::Failure,
+    machine::{Config, Engine, SerialSpec},
+    units::{parse_port, parse_seconds, parse_size},
+};
+
+/// Runs x86 PC guests on any host.
+#[derive(Parser)]
+#[command(name = "dragoman", version, about, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  dragoman run vmlinuz --initrd initramfs.cpio.gz --append console=ttyS0
+  dragoman run kernel.elf --debug-exit --timeout 60
+  dragoman run --help")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a guest; its serial port is this terminal.
+    #[command(after_help = RUN_HELP)]
+    Run(Box<RunArguments>),
+    /// Print the completions of a shell, to be read by it.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+const RUN_HELP: &str = "The guest's first serial port is standard input and output; everything else goes to standard error.
+On a terminal, Ctrl-A x quits, Ctrl-A h lists the other keys.
+
+Exit status: 0 powered off; 2v+1 the guest wrote v to the debug-exit port; 2 bad usage; 4 a file or resource cannot be
+used; 6 triple fault; 8 halted with interrupts off; 10 reset under --no-reboot; 12 accelerator not usable; 14 internal
+error; 16 --timeout passed.
+
+Examples:
+  dragoman run vmlinuz --initrd initramfs.cpio.gz --append 'console=ttyS0 quiet'
+  dragoman run vmlinux --memory 2G --serial unix:/tmp/console --debugcon file:debug.log
+  dragoman run test.elf --debug-exit --timeout 10";
+
+/// The options of `run`.
+#[derive(Args)]
+pub struct RunArguments {
+    /// A bzImage, a 64-bit ELF kernel, an ELF with a PVH note, or a multiboot image; recognised by its content.
+    #[arg(value_name = "IMAGE")]
+    image: Option<PathBuf>,
+
+    /// A file for the kernel's initial RAM disk.
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+
+    /// The kernel's command line.
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    append: String,
+
+    /// Guest memory: a number with K, M or G, in MiB without.
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
+    memory: u64,
+
+    /// How many virtual processors; only 1 is built.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    smp: u32,
+
+    /// The processor: MODEL,+flag,-flag; `help` lists models and flags.
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+
+    /// What runs the guest: auto or interp; `help` says what this build and host have.
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    accel: String,
+
+    /// Where COM1 goes: stdio, file:PATH, unix:PATH, pty or none.
+    #[arg(long, value_name = "WHERE", default_value = "stdio", value_parser = SerialSpec::parse)]
+    serial: SerialSpec,
+
+    /// Where bytes written to port 0xE9 go: as for --serial; off unless given.
+    #[arg(long, value_name = "WHERE", value_parser = SerialSpec::parse)]
+    debugcon: Option<SerialSpec>,
+
+    /// Let the guest end the run by a write to this port; off unless given.
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0xF4", value_parser = parse_port)]
+    debug_exit: Option<u16>,
+
+    /// End with status 10 where the guest asks for a reset.
+    #[arg(long)]
+    no_reboot: bool,
+
+    /// What a triple fault does.
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    on_triple_fault: OnTripleFault,
+
+    /// End with status 16 after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    timeout: Option<Duration>,
+
+    /// Print counters on standard error at the end.
+    #[arg(long)]
+    stats: bool,
+
+    /// Write counters as JSON to a file at the end.
+    #[arg(long, value_name = "FILE")]
+    stats_json: Option<PathBuf>,
+}
+
+/// What a triple fault does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnTripleFault {
+    /// Ends the run with status 6.
+    Stop,
+    /// Resets the machine, as a PC does.
+    Reset,
+}
+
+impl RunArguments {
+    /// The machine asked for, where it can be.
+    pub fn into_config(self) -> Result<Config, Failure> {
+        let cpu = match &self.cpu {
+            None => CpuModel::newest(),
+            Some(text) => CpuModel::parse(text).map_err(Failure::usage)?,
+        };
+        if self.smp > 1 {
+            return Err(Failure::usage(format!(
+                "{} virtual processors cannot be had yet: only one is built; leave --smp away",
+                self.smp
+            )));
+        }
+        let image = self.image.ok_or_else(|| Failure::usage("an image to run is missing"))?;
+        let uses_stdio = [Some(&self.serial), self.debugcon.as_ref()].into_iter().flatten();
+        if uses_stdio.filter(|spec| **spec == SerialSpec::Stdio).count() > 1 {
+            return Err(Failure::usage("--serial and --debugcon cannot both be stdio: give one of them file:PATH"));
+        }
+        Ok(Config {
+            image,
+            initrd: self.initrd,
+            append: self.append,
+            memory: self.memory,
+            cpu,
+            engine: Engine::parse(&self.accel)?,
+            serial: self.serial,
+            debugcon: self.debugcon,
+            debug_exit: self.debug_exit,
+            no_reboot: self.no_reboot,
+            resets_on_triple_fault: self.on_triple_fault == OnTripleFault::Reset,
+            timeout: self.timeout,
+            stats: self.stats,
+            stats_json: self.stats_json,
+        })
+    }
+}
+
+/// What `--cpu help` and `--accel help` answer, where they were asked.
+pub fn answer_help(arguments: &RunArguments) -> Option<String> {
+    if arguments.cpu.as_deref() == Some("help") {
+        return Some(cpu_help());
+    }
+    (arguments.accel == "help").then(Engine::help)
+}
+
+fn cpu_help() -> String {
+    let mut text = String::from("Models:\n");
+    for model in CpuModel::all() {
+        text += &format!("  {:<12} {}\n", model.name(), model.about());
+    }
+    let newest = CpuModel::newest();
+    text += &format!("Default: {}\n\nFlags, to be put in with + and taken out with -:\n", newest.name());
+    let mut line = String::from(" ");
+    for name in Feature::ALL.iter().filter(|feature| Features::IMPLEMENTED.has(**feature)).map(|feature| feature.name()) {
+        if line.len() + name.len() > 110 {
+            text += &line;
+            text += "\n";
+            line = String::from(" ");
+        }
+        line += " ";
+        line += name;
+    }
+    text + &line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

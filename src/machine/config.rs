@@ -1,0 +1,115 @@
+//! What a machine is to be, checked as far as it can be before one is built.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dragoman_accel::{Accelerator, interpret::Interpreter};
+use dragoman_frontend::model::CpuModel;
+
+use crate::failure::Failure;
+
+/// A machine to be built and run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to start.
+    pub image: PathBuf,
+    /// The kernel's initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub append: String,
+    /// Bytes of guest memory.
+    pub memory: u64,
+    /// The processor's model.
+    pub cpu: CpuModel,
+    /// What runs the processor.
+    pub engine: Engine,
+    /// Where COM1 goes.
+    pub serial: SerialSpec,
+    /// Where port 0xE9 goes, where there is one.
+    pub debugcon: Option<SerialSpec>,
+    /// The debug-exit port, where there is one.
+    pub debug_exit: Option<u16>,
+    /// A reset ends the run.
+    pub no_reboot: bool,
+    /// A triple fault is a reset.
+    pub resets_on_triple_fault: bool,
+    /// The longest that the run may take.
+    pub timeout: Option<Duration>,
+    /// Counters on standard error at the end.
+    pub stats: bool,
+    /// Counters as JSON at the end.
+    pub stats_json: Option<PathBuf>,
+}
+
+/// An engine that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The interpreter.
+    Interpreter,
+}
+
+impl Engine {
+    /// The engine that `--accel` names.
+    pub fn parse(name: &str) -> Result<Self, Failure> {
+        match name {
+            "auto" | "interp" => Ok(Self::Interpreter),
+            "jit" | "kvm" | "hybrid" => Err(Failure::accelerator(format!(
+                "the accelerator {name} is not in this build; use --accel interp, or leave --accel away"
+            ))),
+            _ => Err(Failure::usage(format!("no accelerator is called {name}; `--accel help` lists those there are"))),
+        }
+    }
+
+    /// What `--accel help` answers.
+    pub fn help() -> String {
+        "auto    the fastest that this build and host have: interp\n\
+         interp  the interpreter: any guest on any host\n\
+         jit, hybrid, kvm  not in this build\n"
+            .into()
+    }
+
+    /// The name that `--accel` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interpreter => "interp",
+        }
+    }
+
+    /// The engine itself.
+    pub fn accelerator(self) -> Arc<dyn Accelerator> {
+        match self {
+            Self::Interpreter => Arc::new(Interpreter),
+        }
+    }
+}
+
+/// Where a byte stream of the guest goes on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SerialSpec {
+    /// Standard input and output.
+    Stdio,
+    /// To a file, which is emptied first.
+    File(PathBuf),
+    /// To whoever connects to a socket at this path.
+    Unix(PathBuf),
+    /// To a pseudo-terminal, whose name is printed.
+    Pty,
+    /// Nowhere.
+    None,
+}
+
+impl SerialSpec {
+    /// What `--serial` and `--debugcon` take.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let path = |path: &str| {
+            if path.is_empty() { Err(format!("`{text}` names no file: write a path after the colon")) } else { Ok(path.into()) }
+        };
+        match text.split_once(':') {
+            None if text == "stdio" => Ok(Self::Stdio),
+            None if text == "pty" => Ok(Self::Pty),
+            None if text == "none" => Ok(Self::None),
+            Some(("file", rest)) => Ok(Self::File(path(rest)?)),
+            Some(("unix", rest)) => Ok(Self::Unix(path(rest)?)),
+            _ => Err(format!("`{text}` is no place for serial output: write stdio, file:PATH, unix:PATH, pty or none")),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Building a machine, running it, and the loop that deals with everything outside its processor.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use dragoman_accel::{ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
+use dragoman_devices::{
+    Clock, LineInputs, LineSink,
+    lapic::{Lapic, Timebase},
+    memory::{GuestRam, MemoryError},
+};
+use dragoman_state::{VcpuId, VcpuState, VmInstant};
+
+use super::{
+    Config, Outcome, SerialSpec,
+    board::{Board, Parts},
+    boot::BootFiles,
+    clock::HostClock,
+    console::Console,
+    events::{Bell, Event, PowerRequest, PowerSwitch},
+    processor::RunningProcessor,
+    report::Report,
+    terminal::{Escapes, KEYS, Key, RawTerminal},
+};
+use crate::failure::Failure;
+
+/// Builds the machine that `config` describes and runs it to its end.
+pub fn run(config: Config) -> Result<Outcome, Failure> {
+    let files = BootFiles::read(&config)?;
+    let ram = GuestRam::new(config.memory).map_err(|error| match error {
+        MemoryError::Size(_) => Failure::usage(format!("--memory: {error}")),
+        MemoryError::Host { .. } | MemoryError::NotRam { .. } => {
+            Failure::resource(format!("{error}; give a smaller --memory"))
+        }
+    })?;
+    let mut machine = Machine::build(config, files, Arc::new(ram))?;
+    let started = Instant::now();
+    let outcome = machine.run_to_end();
+    machine.report(started.elapsed());
+    outcome
+}
+
+/// A machine: what it is made of, and where it is.
+struct Machine {
+    config: Config,
+    files: BootFiles,
+    ram: Arc<GuestRam>,
+    clock: Arc<HostClock>,
+    bell: Arc<Bell>,
+    board: Arc<Board>,
+    handle: Arc<dyn VcpuHandle>,
+    stop: StopToken,
+    /// The processor, while it does not run.
+    vcpu: Option<Box<dyn Vcpu>>,
+    events: (Sender<Event>, Receiver<Event>),
+    input: Input,
+    /// Kept open to the end: dropping one takes its socket's name away.
+    _consoles: (Console, Option<Console>),
+}
+
+/// What the user or a peer typed and the guest has not taken yet.
+struct Input {
+    waiting: Vec<u8>,
+    escapes: Option<Escapes>,
+    tell_reader: Option<SyncSender<()>>,
+}
+
+/// Tells the main loop when the serial port can take bytes.
+struct RoomBell(Sender<Event>);
+
+impl LineSink for RoomBell {
+    fn with_inputs(&self, apply: &mut dyn FnMut(&mut dyn LineInputs)) {
+        struct Room<'a>(&'a Sender<Event>);
+        impl LineInputs for Room<'_> {
+            fn set_input(&mut self, _pin: u32, high: bool) {
+                if high {
+                    let _ = self.0.send(Event::Room);
+                }
+            }
+        }
+        apply(&mut Room(&self.0));
+    }
+}
+
+/// Why the processor stopped for good, or that the machine goes on after a reset.
+enum Next {
+    End(Outcome),
+    Restart,
+    GoOn,
+}
+
+impl Machine {
+    fn build(config: Config, files: BootFiles, ram: Arc<GuestRam>) -> Result<Self, Failure> {
+        let events = mpsc::channel();
+        let bell = Arc::new(Bell::new(events.0.clone()));
+        let stop = StopToken::new();
+        let power =
+            Arc::new(PowerSwitch { events: events.0.clone(), stop: stop.clone(), processor: OnceLock::new() });
+        let mut console = Console::open(&config.serial, Some(events.0.clone()))?;
+        let mut debugcon = config.debugcon.as_ref().map(|spec| Console::open(spec, None)).transpose()?;
+        let clock = Arc::new(HostClock::start());
+        let parts = Parts {
+            ram: ram.clone(),
+            clock: clock.clone(),
+            alarm: bell.clone(),
+            power: power.clone(),
+            processors: 1,
+            serial: console.take_sink(),
+            serial_room: Arc::new(RoomBell(events.0.clone())),
+            debugcon: debugcon.as_mut().map(Console::take_sink),
+            debug_exit: config.debug_exit,
+        };
+        let board = Board::new(parts).map_err(|error| Failure::usage(format!("{error}: choose another port for --debug-exit")))?;
+        let board = Arc::new(board);
+        let context = VcpuContext {
+            bus: board.clone(),
+            ram: ram.clone(),
+            clock: clock.clone(),
+            alarm: bell.clone(),
+            model: config.cpu.clone(),
+            world: World::new(),
+        };
+        let (vcpu, handle) = config.engine.accelerator().create_vcpu(VcpuId(0), context)?;
+        board.plug(vec![handle.clone()]);
+        let _ = power.processor.set(handle.clone());
+        let escapes = (config.serial == SerialSpec::Stdio).then(Escapes::default);
+        let input = Input { waiting: Vec::new(), escapes, tell_reader: console.input.take() };
+        let vcpu = Some(vcpu);
+        Ok(Self {
+            config,
+            files,
+            ram,
+            clock,
+            bell,
+            board,
+            handle,
+            stop,
+            vcpu,
+            events,
+            input,
+            _consoles: (console, debugcon),
+        })
+    }
+
+    /// Runs the guest, through all its resets, to its end.
+    fn run_to_end(&mut self) -> Result<Outcome, Failure> {
+        watch_signals(self.events.0.clone())?;
+        let terminal = if self.config.serial == SerialSpec::Stdio { RawTerminal::enter() } else { None };
+        if terminal.is_none() {
+            self.input.escapes = None;
+        }
+        let deadline = self.config.timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            self.power_on()?;
+            let Some(vcpu) = self.vcpu.take() else { return Err(Failure::internal("the processor is missing")) };
+            let running = RunningProcessor::start(vcpu, self.stop.clone(), self.events.0.clone())?;
+            let next = self.until_something_ends(deadline);
+            self.stop.stop();
+            self.handle.kick();
+            self.vcpu = Some(running.join()?);
+            self.stop.clear();
+            match next? {
+                Next::End(outcome) => return Ok(outcome),
+                Next::Restart | Next::GoOn => self.board.reset(),
+            }
+        }
+    }
+
+    /// Puts the guest into memory and the processor at its beginning.
+    fn power_on(&mut self) -> Result<(), Failure> {
+        let tables = self.board.tables();
+        let written = self.ram.write(tables.rsdp, &tables.blob());
+        written.map_err(|error| Failure::internal(format!("ACPI tables: {error}")))?;
+        let mut state = VcpuState::power_on(VcpuId(0), self.config.cpu.signature());
+        let timebase = Timebase::new(self.config.cpu.crystal_hertz(), self.config.cpu.tsc_hertz(), 0);
+        Lapic::new(&mut state.lapic, &mut state.msrs.apic_base, timebase).enter_virtual_wire_mode();
+        let state = self.files.place(&self.ram, tables.rsdp, state)?;
+        match &mut self.vcpu {
+            Some(vcpu) => Ok(vcpu.load(&state)?),
+            None => Err(Failure::internal("the processor is missing")),
+        }
+    }
+
+    /// Deals with events until the guest, the user or the time limit ends this life of the machine.
+    fn until_something_ends(&mut self, deadline: Option<Instant>) -> Result<Next, Failure> {
+        loop {
+            let event = match self.events.1.try_recv() {
+                Ok(event) => Some(event),
+                Err(_) => self.wait(deadline),
+            };
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Next::End(Outcome::TimedOut));
+            }
+            match event.map_or(Ok(Next::GoOn), |event| self.handle_event(event))? {
+                Next::GoOn => {}
+                next => return Ok(next),
+            }
+            self.board.bus().advance(self.clock.now());
+            if self.handle.deadline() <= self.clock.now() {
+                self.handle.raise(dragoman_accel::Pending::Deadline);
+            }
+        }
+    }
+
+    /// Waits for an event, or until something is due.
+    fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
+        let due = || self.board.bus().next_deadline().min(self.handle.deadline());
+        let mut until = due();
+        loop {
+            self.bell.set(until);
+            // What was due earlier before the bell was set did not ring it.
+            match due() {
+                earlier if earlier < until => until = earlier,
+                _ => break,
+            }
+        }
+        let to_deadline = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let to_due = (until != VmInstant::NEVER).then(|| self.clock.until(until));
+        let event = match to_deadline.into_iter().chain(to_due).min() {
+            Some(limit) => self.events.1.recv_timeout(limit),
+            None => self.events.1.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        self.bell.set(VmInstant::ZERO);
+        event.ok()
+    }
+
+    fn handle_event(&mut self, event: Event) -> Result<Next, Failure> {
+        Ok(match event {
+            Event::Wake => Next::GoOn,
+            Event::Room => {
+                self.pass_input_on();
+                Next::GoOn
+            }
+            Event::Input(bytes) => self.take_input(bytes),
+            Event::Signal(signal) => Next::End(Outcome::Signal(signal)),
+            Event::Power(PowerRequest::Off) => Next::End(Outcome::PoweredOff),
+            Event::Power(PowerRequest::DebugExit(value)) => Next::End(Outcome::DebugExit(value)),
+            Event::Power(PowerRequest::Reset) if self.config.no_reboot => Next::End(Outcome::ResetRefused),
+            Event::Power(PowerRequest::Reset) => Next::Restart,
+            Event::ProcessorEnded(None) => return Err(Failure::internal("the processor's thread panicked")),
+            Event::ProcessorEnded(Some(result)) => match result? {
+                // A request that stopped the processor is in the queue before this.
+                ExitReason::Stopped | ExitReason::StepDone => Next::GoOn,
+                ExitReason::HaltedForever => Next::End(Outcome::HaltedForever),
+                ExitReason::TripleFault(_) if self.config.resets_on_triple_fault => Next::Restart,
+                ExitReason::TripleFault(_) => Next::End(Outcome::TripleFault),
+            },
+        })
+    }
+
+    /// Sorts out what is for us in what was typed; the rest waits for the guest.
+    fn take_input(&mut self, bytes: Vec<u8>) -> Next {
+        let (rest, key) = match &mut self.input.escapes {
+            Some(escapes) => escapes.filter(&bytes),
+            None => (bytes, None),
+        };
+        self.input.waiting.extend(rest);
+        match key {
+            Some(Key::Quit) => return Next::End(Outcome::Quit),
+            Some(Key::Help) => eprint!("\r\n{}\r\n", KEYS.replace('\n', "\r\n")),
+            None => {}
+        }
+        self.pass_input_on();
+        Next::GoOn
+    }
+
+    /// Gives the serial port what it takes, and lets the reader go on when nothing waits any more.
+    fn pass_input_on(&mut self) {
+        if !self.input.waiting.is_empty() {
+            let taken = self.board.type_bytes(&self.input.waiting);
+            self.input.waiting.drain(..taken);
+        }
+        if self.input.waiting.is_empty() {
+            if let Some(reader) = &self.input.tell_reader {
+                // It is full where the reader was told already.
+                let _ = reader.try_send(());
+            }
+        }
+    }
+
+    fn report(&mut self, elapsed: Duration) {
+        if !self.config.stats && self.config.stats_json.is_none() {
+            return;
+        }
+        let instructions = self.vcpu.as_ref().map_or(0, |vcpu| vcpu.instructions());
+        let report = Report { engine: self.config.engine.name(), instructions, elapsed };
+        if self.config.stats {
+            eprint!("{report}");
+        }
+        if let Some(path) = &self.config.stats_json {
+            if let Err(error) = std::fs::write(path, report.to_json()) {
+                eprintln!("dragoman: the statistics file {} cannot be written: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// Has the signals that end a process reported instead, so that the terminal can be restored first.
+fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM},
+        iterator::Signals,
+    };
+    let refused = |error: std::io::Error| Failure::resource(format!("signals cannot be watched: {error}"));
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
+    let body = move || {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(body).map_err(refused)?;
+    Ok(())
+}
