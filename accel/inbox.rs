@@ -149,7 +149,11 @@ impl VcpuHandle for Inbox {
                 self.external_line.store(high, Ordering::Release);
                 Signals::EXTERNAL
             }
-            Pending::Deadline => Signals::DEADLINE,
+            Pending::Deadline => {
+                // It is told once; the processor says when the next one is.
+                self.set_deadline(VmInstant::NEVER);
+                Signals::DEADLINE
+            }
         });
     }
 

@@ -11,6 +11,8 @@ pub mod interpret;
 pub mod mmu;
 mod world;
 
-pub use engine::{AccelError, Accelerator, Capabilities, CpuBus, ExitReason, Pending, SafepointWork, StopToken, Vcpu, VcpuContext, VcpuHandle};
+pub use engine::{
+    AccelError, Accelerator, Capabilities, CpuBus, ExitReason, Pending, SafepointWork, StopToken, Vcpu, VcpuContext, VcpuHandle,
+};
 pub use inbox::Inbox;
 pub use world::World;

@@ -131,6 +131,7 @@ impl InterpretedVcpu {
             world.enter();
         }
         if signals.contains(Signals::DEADLINE) {
+            self.cpu.published = VmInstant::NEVER;
             self.cpu.advance_timer();
         }
     }
@@ -168,8 +169,7 @@ impl InterpretedVcpu {
     fn sleep(&mut self) {
         let world = self.cpu.context.world.clone();
         let deadline = self.cpu.timer_deadline();
-        let limit = (deadline != VmInstant::NEVER)
-            .then(|| Duration::from_nanos(deadline.since(self.cpu.context.clock.now()).0));
+        let limit = (deadline != VmInstant::NEVER).then(|| Duration::from_nanos(deadline.since(self.cpu.context.clock.now()).0));
         self.cpu.withdraw_deadline();
         world.leave();
         self.cpu.inbox.sleep(limit);

@@ -40,25 +40,12 @@ impl Processor {
     }
 
     /// Where one page's part of an access goes.
-    pub(super) fn place(
-        &mut self,
-        view: ViewIndex,
-        kind: AccessKind,
-        segment: SegmentUse,
-        at: u64,
-    ) -> Result<Place, Fault> {
+    pub(super) fn place(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64) -> Result<Place, Fault> {
         self.mmu.locate(view, kind, GuestVirt(at)).map_err(|fault| self.memory_fault(fault, segment))
     }
 
     /// Where all of an access goes: it may be made to every byte, or it faults as a whole.
-    fn locate(
-        &mut self,
-        view: ViewIndex,
-        kind: AccessKind,
-        segment: SegmentUse,
-        at: u64,
-        size: u64,
-    ) -> Result<Located, Fault> {
+    fn locate(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64, size: u64) -> Result<Located, Fault> {
         let room = PAGE_SIZE - (at & (PAGE_SIZE - 1));
         let first = self.place(view, kind, segment, at)?;
         if size <= room {

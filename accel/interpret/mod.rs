@@ -19,9 +19,7 @@ use dragoman_frontend::{
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
 use processor::Processor;
 
-use crate::{
-    AccelError, Accelerator, Capabilities, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, mmu::MemoryFault,
-};
+use crate::{AccelError, Accelerator, Capabilities, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, mmu::MemoryFault};
 
 /// The interpreter as an engine.
 #[derive(Debug, Default, Clone, Copy)]

@@ -158,11 +158,8 @@ impl Processor {
     #[cold]
     fn refuse_target(&self, target: u64) -> Result<(), Fault> {
         let limit = u64::from(self.state.segment(SegmentIndex::Cs).limit);
-        let is_inside = if self.mode.is_64bit() {
-            GuestVirt(target).is_canonical(self.state.linear_bits())
-        } else {
-            target <= limit
-        };
+        let is_inside =
+            if self.mode.is_64bit() { GuestVirt(target).is_canonical(self.state.linear_bits()) } else { target <= limit };
         if is_inside { Ok(()) } else { Err(Fault::GP0) }
     }
 }
@@ -319,7 +316,11 @@ impl Machine for Processor {
         self.state.rflags.bits()
     }
 
+    #[inline(always)]
     fn replace_flags(&mut self, mask: RFlags, image: u64) {
+        if mask == RFlags::CF {
+            return self.flags.set(FlagRule::Bit, Width::Byte, 0, image, 0);
+        }
         self.store_flags();
         self.state.rflags = self.state.rflags.difference(mask) | RFlags::from_bits_retain(image) & mask;
         self.load_flags();
@@ -343,11 +344,8 @@ impl Machine for Processor {
     #[inline(always)]
     fn check_target(&mut self, target: u64) -> Result<(), Fault> {
         // What a 48-bit processor calls canonical is canonical on every other, too.
-        let is_plain = if self.mode.is_64bit() {
-            GuestVirt(target).is_canonical(48)
-        } else {
-            self.mode.is_flat(SegmentIndex::Cs)
-        };
+        let is_plain =
+            if self.mode.is_64bit() { GuestVirt(target).is_canonical(48) } else { self.mode.is_flat(SegmentIndex::Cs) };
         if is_plain { Ok(()) } else { self.refuse_target(target) }
     }
 
@@ -382,7 +380,8 @@ impl Machine for Processor {
     #[inline(always)]
     fn load_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool) -> Result<u128, Fault> {
         let at = self.vector_address(segment, offset, must_align, false)?;
-        let (low, high) = (self.load_linear(segment, at, Width::Qword)?, self.load_linear(segment, at.wrapping_add(8), Width::Qword)?);
+        let (low, high) =
+            (self.load_linear(segment, at, Width::Qword)?, self.load_linear(segment, at.wrapping_add(8), Width::Qword)?);
         Ok(u128::from(high) << 64 | u128::from(low))
     }
 

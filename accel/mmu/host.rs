@@ -72,10 +72,18 @@ impl HostPtr {
         // others on the same bytes, which assembly allows and Rust's plain loads do not.
         unsafe {
             match width {
-                Width::Byte => asm!("movzx {v:e}, byte ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
-                Width::Word => asm!("movzx {v:e}, word ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
-                Width::Dword => asm!("mov {v:e}, dword ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
-                Width::Qword => asm!("mov {v}, qword ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
+                Width::Byte => {
+                    asm!("movzx {v:e}, byte ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
+                Width::Word => {
+                    asm!("movzx {v:e}, word ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
+                Width::Dword => {
+                    asm!("mov {v:e}, dword ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
+                Width::Qword => {
+                    asm!("mov {v}, qword ptr [{p}]", v = out(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
             }
         }
         value
@@ -88,10 +96,18 @@ impl HostPtr {
         // SAFETY: as in `load_whole`.
         unsafe {
             match width {
-                Width::Byte => asm!("mov byte ptr [{p}], {v}", v = in(reg_byte) value as u8, p = in(reg) self.0, options(nostack, preserves_flags)),
-                Width::Word => asm!("mov word ptr [{p}], {v:x}", v = in(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
-                Width::Dword => asm!("mov dword ptr [{p}], {v:e}", v = in(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
-                Width::Qword => asm!("mov qword ptr [{p}], {v}", v = in(reg) value, p = in(reg) self.0, options(nostack, preserves_flags)),
+                Width::Byte => {
+                    asm!("mov byte ptr [{p}], {v}", v = in(reg_byte) value as u8, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
+                Width::Word => {
+                    asm!("mov word ptr [{p}], {v:x}", v = in(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
+                Width::Dword => {
+                    asm!("mov dword ptr [{p}], {v:e}", v = in(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
+                Width::Qword => {
+                    asm!("mov qword ptr [{p}], {v}", v = in(reg) value, p = in(reg) self.0, options(nostack, preserves_flags))
+                }
             }
         }
     }

@@ -346,4 +346,3 @@ impl PageTables for Tables<'_> {
         self.replace(at, Width::Dword, old.into(), new.into())
     }
 }
-

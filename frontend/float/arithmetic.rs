@@ -59,7 +59,7 @@ pub(crate) fn cancelled<R: Format>(env: &Environment) -> R {
     zero(env.rounding == Rounding::Down)
 }
 
-/// The sum of two numbers that each have their lowest bit clear; `None` where it is zero.
+/// The sum; `None` where it is zero. The lowest bit of either number does not count.
 pub(crate) fn finite_sum(a: Exact, b: Exact) -> Option<Exact> {
     let (large, small) = if a.exponent >= b.exponent { (a, b) } else { (b, a) };
     // One bit of headroom. Whenever the sticky bit is in play the exponents differ by at least two, so that at most
@@ -105,11 +105,7 @@ fn product<R: Format>(a: Operand, b: Operand, env: &mut Environment) -> R {
 pub(crate) fn finite_product(a: Operand, b: Operand) -> Exact {
     let product = u128::from(a.significand) * u128::from(b.significand);
     let zeros = product.leading_zeros();
-    Exact {
-        sign: a.sign != b.sign,
-        exponent: a.exponent + b.exponent + 1 - zeros as i32,
-        significand: product << zeros,
-    }
+    Exact { sign: a.sign != b.sign, exponent: a.exponent + b.exponent + 1 - zeros as i32, significand: product << zeros }
 }
 
 /// a ÷ b.

@@ -47,12 +47,14 @@ impl Relation {
     }
 }
 
-/// Compares; any NaN is an invalid operation. COMISS, FCOM, FCOMI.
+/// Compares; any NaN is an invalid operation. COMISS, FCOM, FCOMI. The x87's instructions record the outcome in condition
+/// codes or flags even where an exception is not masked; only their pop is withheld then.
 pub fn compare(a: impl Format, b: impl Format, env: &mut Environment) -> Relation {
     relate(env.operand(a), env.operand(b), true, env)
 }
 
-/// Compares; only a signalling NaN or unsupported encoding is an invalid operation. UCOMISS, FUCOM, FUCOMI.
+/// Compares; only a signalling NaN or unsupported encoding is an invalid operation. UCOMISS, FUCOM, FUCOMI. Otherwise as
+/// [`compare`].
 pub fn compare_quiet(a: impl Format, b: impl Format, env: &mut Environment) -> Relation {
     relate(env.operand(a), env.operand(b), false, env)
 }

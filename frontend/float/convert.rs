@@ -11,8 +11,8 @@ use crate::host;
 use crate::nan::propagate_one;
 use crate::round::{Exact, round};
 
-/// The number in another format. FLD, FST, CVTSS2SD, CVTSD2SS, VCVTPS2PH; a store from the x87's format does not report a
-/// denormal operand.
+/// The number in another format. FLD, FST, CVTSS2SD, CVTSD2SS, VCVTPS2PH. A store from the x87's format does not report a
+/// denormal operand; a load into it does, but pushes the number even where that is not masked.
 #[inline]
 pub fn convert<R: Format, A: Format>(a: A, env: &mut Environment) -> R {
     if let Some(same) = host::convert(a, env) {

@@ -104,7 +104,8 @@ pub struct Environment {
     // Outcome
     /// The exceptions raised; operations only add to them.
     pub raised: Exceptions,
-    /// What C1 becomes: the last rounding increased the magnitude, unless an operation says otherwise.
+    /// What C1 becomes: the last rounding increased the magnitude, unless an operation says otherwise. Only of operations
+    /// that involve the x87's format.
     pub c1: bool,
 }
 
@@ -168,7 +169,7 @@ impl Environment {
 
     /// Records the outcome of an instruction in the status word: the exceptions, C1, and ES and B where one is not masked.
     /// Where the answer meets [`Exceptions::BEFORE_COMPUTATION`], the instruction writes no register and does not pop;
-    /// where it meets [`Exceptions::BEFORE_STORE`], it does not write memory.
+    /// where it meets [`Exceptions::BEFORE_STORE`], it does not write memory and does not pop.
     #[must_use = "unmasked exceptions keep destinations from being written"]
     pub fn retire_x87(&self, status: &mut StatusWord) -> Exceptions {
         let unmasked = self.unmasked();
@@ -190,5 +191,57 @@ impl Environment {
 
     pub(crate) fn raise(&mut self, exceptions: Exceptions) {
         self.raised |= exceptions;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{F64, F80, add, div, from_integer};
+
+    const ONE: F64 = F64(0x3ff0_0000_0000_0000);
+    const THREE: F64 = F64(0x4008_0000_0000_0000);
+    const DENORMAL: F64 = F64(1);
+
+    #[test]
+    fn masked_exceptions_are_recorded_beside_earlier_ones() {
+        let mut mxcsr = Mxcsr::RESET | Mxcsr::UE;
+        let mut env = Environment::from_mxcsr(mxcsr);
+        let _: F64 = div(ONE, THREE, &mut env);
+        assert_eq!(env.retire_mxcsr(&mut mxcsr), Exceptions::empty());
+        assert_eq!(mxcsr, Mxcsr::RESET | Mxcsr::UE | Mxcsr::PE);
+    }
+
+    #[test]
+    fn an_unmasked_exception_of_one_element_suppresses_the_results_of_all() {
+        let mut mxcsr = Mxcsr::RESET.difference(Mxcsr::from_bits_retain(1 << 8));
+        let mut env = Environment::from_mxcsr(mxcsr);
+        let _: F64 = div(ONE, THREE, &mut env);
+        let _: F64 = add(ONE, DENORMAL, &mut env);
+        assert_eq!(env.retire_mxcsr(&mut mxcsr), Exceptions::DENORMAL);
+        assert_eq!(mxcsr & Mxcsr::FLAGS, Mxcsr::DE);
+    }
+
+    #[test]
+    fn what_was_recorded_unmasked_does_not_trap_again() {
+        let mxcsr = Mxcsr::PE;
+        let mut env = Environment::from_mxcsr(mxcsr);
+        let _: F64 = add(ONE, ONE, &mut env);
+        assert_eq!(env.unmasked(), Exceptions::empty());
+        let _: F64 = div(ONE, THREE, &mut env);
+        assert_eq!(env.unmasked(), Exceptions::PRECISION);
+    }
+
+    #[test]
+    fn the_x87_summarises_unmasked_exceptions_and_reports_the_direction_of_rounding() {
+        let integer = |n: i32| from_integer::<F80>(n, &mut Environment::default());
+        let mut status = StatusWord::C1;
+        let mut env = Environment::from_x87(0x35f, status);
+        let _: F80 = div(integer(1), integer(7), &mut env);
+        assert_eq!(env.retire_x87(&mut status), Exceptions::PRECISION);
+        assert_eq!(status, StatusWord::PE | StatusWord::ES | StatusWord::B);
+        let _: F80 = div(integer(1), integer(3), &mut env);
+        assert_eq!(env.retire_x87(&mut status), Exceptions::PRECISION);
+        assert!(status.contains(StatusWord::C1));
     }
 }

@@ -156,12 +156,12 @@ fn overflowed<R: Format>(sign: bool, bits: u32, env: &mut Environment) -> R {
 /// The masked response to underflow: a denormal, and no exception where that is exact.
 fn underflowed<R: Format>(exact: Exact, bits: u32, env: &mut Environment) -> R {
     let Exact { sign, exponent, significand } = exact;
-    if R::DENORMAL_CONTROL && env.flush_to_zero && env.masked.contains(Exceptions::UNDERFLOW) {
+    if R::DENORMAL_CONTROL && env.flush_to_zero {
         env.raise(Exceptions::UNDERFLOW | Exceptions::PRECISION);
         env.c1 = false;
         return zero(sign);
     }
-    let distance = R::MIN_EXPONENT.saturating_sub(exponent) as u32;
+    let distance = (R::MIN_EXPONENT - exponent) as u32;
     let cut = cut(sign, shift_right_sticky(significand, distance), bits, env.rounding);
     if cut.inexact {
         env.raise(Exceptions::UNDERFLOW);

@@ -23,6 +23,7 @@ impl Vendor {
     }
 }
 
+const LAST_OF_LEAF_7: u32 = 2;
 const LAST_EXTENDED: u32 = 0x8000_0008;
 
 fn word(bytes: &[u8], n: usize) -> u32 {
@@ -56,7 +57,11 @@ impl CpuModel {
             2 => [0x00ff_ff01, 0, 0, 0], // descriptors: see leaf 4
             4 => self.caches(subleaf),
             6 => self.bits(6, 0),
-            7 if subleaf == 0 => self.bits(7, 0),
+            7 if subleaf == 0 => {
+                let [_, ebx, ecx, edx] = self.bits(7, 0);
+                [LAST_OF_LEAF_7, ebx, ecx, edx]
+            }
+            7 if subleaf <= LAST_OF_LEAF_7 => self.bits(7, subleaf),
             0xb => self.topology(subleaf, state),
             // Time-stamp counter, as a ratio to the crystal.
             0x15 => [1, self.tsc_ratio() as u32, self.crystal_hertz() as u32, 0],

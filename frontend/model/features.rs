@@ -119,6 +119,8 @@ mod table {
         FlushL1d         "flush-l1d"         0x7/0 Edx 28
         ArchCapabilities "arch-capabilities" 0x7/0 Edx 29
         SpecCtrlSsbd     "ssbd"              0x7/0 Edx 31
+        BhiCtrl          "bhi-ctrl"          0x7/2 Edx 4
+        McdtNo           "mcdt-no"           0x7/2 Edx 5
         Xsaveopt         "xsaveopt"          0xd/1 Eax 0
         Xsavec           "xsavec"            0xd/1 Eax 1
         Xgetbv1          "xgetbv1"           0xd/1 Eax 2
@@ -210,7 +212,7 @@ impl Features {
         Self::of(&[
             Fpu, De, Pse, Tsc, Msr, Pae, Cx8, Apic, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Mmx, Fxsr, Sse, Sse2,
             Cx16, X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds,
-            Smap, Fsrm, SpecCtrl, ArchCapabilities,
+            Smap, Fsrm, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo,
             LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc,
         ])
     };

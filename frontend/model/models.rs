@@ -60,7 +60,7 @@ const COMFORTS: Features = {
     use Feature::*;
     Features::of(&[
         X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds, Invpcid, Pcid, Smap,
-        Fsrm, Umip, SpecCtrl, ArchCapabilities, Pdpe1gb, Rdtscp, InvariantTsc,
+        Fsrm, Umip, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo, Pdpe1gb, Rdtscp, InvariantTsc,
     ])
 };
 
@@ -68,7 +68,7 @@ const MODELS: &[CpuModel] = &[CpuModel {
     name: "x86-64-v1",
     about: "the baseline of all 64-bit processors, with the system features of today's",
     vendor: Vendor::Intel,
-    signature: 0x0008_06f8,
+    signature: 0x0000_06fb,
     brand: "Dragoman x86-64-v1 processor",
     features: V1.or(COMFORTS),
     physical_bits: 46,

@@ -82,7 +82,8 @@ impl FlagRule {
     }
 }
 
-/// The flags of the latest operation, as what they follow from. All six arithmetic flags are determined by it.
+/// The flags of the latest operation, as what they follow from. All six arithmetic flags are determined by it: by the
+/// rule, but for a carry or overflow that a later operation wrote alone.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct LazyFlags {
@@ -91,49 +92,92 @@ pub struct LazyFlags {
     result: u64,
     rule: FlagRule,
     width: Width,
+    overlay: Overlay,
+}
+
+/// A carry and an overflow that take precedence over what the rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Overlay(u8);
+
+impl Overlay {
+    const NONE: Self = Self(0);
+    const CARRY: u8 = 1;
+    const OVERFLOW: u8 = 4;
+
+    #[inline(always)]
+    fn get(self, which: u8) -> Option<bool> {
+        if self.0 & which != 0 { Some(self.0 & which << 1 != 0) } else { None }
+    }
+
+    #[inline(always)]
+    fn with(self, which: u8, value: bool) -> Self {
+        Self(self.0 & !(which * 3) | which | u8::from(value) * which << 1)
+    }
 }
 
 impl LazyFlags {
     /// Flags with the values they have in `image`.
     #[inline]
     pub const fn literal(image: RFlags) -> Self {
-        Self { a: 0, b: 0, result: image.bits(), rule: FlagRule::Literal, width: Width::Qword }
+        let result = image.bits();
+        Self { a: 0, b: 0, result, rule: FlagRule::Literal, width: Width::Qword, overlay: Overlay::NONE }
     }
 
     /// The flags after an operation.
     #[inline(always)]
     pub fn set(&mut self, rule: FlagRule, width: Width, a: u64, b: u64, result: u64) {
-        match rule {
-            FlagRule::Add | FlagRule::Sub | FlagRule::Logic | FlagRule::Adc | FlagRule::Sbb => {
-                *self = Self { a, b, result, rule, width };
-            }
-            FlagRule::Inc | FlagRule::Dec => *self = Self { a, b: u64::from(self.carry()), result, rule, width },
-            _ => self.set_rare(rule, width, a, b, result),
-        }
-    }
-
-    #[inline(never)]
-    fn set_rare(&mut self, rule: FlagRule, width: Width, a: u64, b: u64, result: u64) {
         if rule.keeps_at_zero() && b == 0 {
             return;
         }
-        let next = Self { a, b, result, rule, width };
-        *self = if rule.affected() == RFlags::ARITHMETIC {
-            next
-        } else {
-            let old = self.image();
-            Self::literal(old.difference(rule.affected()) | next.evaluate(old) & rule.affected())
+        let next = Self { a, b, result, rule, width, overlay: Overlay::NONE };
+        match rule {
+            FlagRule::Inc | FlagRule::Dec => *self = Self { b: u64::from(self.carry()), ..next },
+            FlagRule::Bit => self.overlay = self.overlay.with(Overlay::CARRY, b & 1 != 0),
+            FlagRule::Rol | FlagRule::Ror | FlagRule::Rcl | FlagRule::Rcr => self.set_rotated(&next),
+            FlagRule::Scan | FlagRule::Equal => self.set_partly(next),
+            _ => *self = next,
+        }
+    }
+
+    /// Carry and overflow after a rotate.
+    #[inline(always)]
+    fn set_rotated(&mut self, next: &Self) {
+        let Self { a, b, result, rule, width, .. } = *next;
+        let bits = u64::from(width.bits());
+        let top = result & width.sign_bit() != 0;
+        let below_top = result & width.sign_bit() >> 1 != 0;
+        let through = b % (bits + 1);
+        let carry = match rule {
+            FlagRule::Rol => result & 1 != 0,
+            FlagRule::Ror => top,
+            _ if through == 0 => self.carry(),
+            FlagRule::Rcl => a >> (bits - through) & 1 != 0,
+            _ => a >> (through - 1) & 1 != 0,
         };
+        let other = if matches!(rule, FlagRule::Rol | FlagRule::Rcl) { carry } else { below_top };
+        self.overlay = self.overlay.with(Overlay::CARRY, carry).with(Overlay::OVERFLOW, top != other);
+    }
+
+    #[inline(never)]
+    fn set_partly(&mut self, next: Self) {
+        let affected = next.rule.affected();
+        *self = Self::literal(self.image().difference(affected) | next.image() & affected);
     }
 
     /// The six arithmetic flags.
     pub fn image(&self) -> RFlags {
-        self.evaluate(RFlags::empty())
+        let mut flags = self.evaluate();
+        flags.set(RFlags::CF, self.carry());
+        flags.set(RFlags::OF, self.overflow());
+        flags
     }
 
     /// Carry.
     #[inline(always)]
     pub fn carry(&self) -> bool {
+        if let Some(carry) = self.overlay.get(Overlay::CARRY) {
+            return carry;
+        }
         let Self { a, b, result, width, .. } = *self;
         match self.rule {
             FlagRule::Sub => a < b,
@@ -143,7 +187,7 @@ impl LazyFlags {
             FlagRule::Adc => (a & b | (a | b) & !result) & width.sign_bit() != 0,
             FlagRule::Sbb => (!a & b | (!a | b) & result) & width.sign_bit() != 0,
             FlagRule::Literal => result & RFlags::CF.bits() != 0,
-            _ => self.image().contains(RFlags::CF),
+            _ => self.evaluate().contains(RFlags::CF),
         }
     }
 
@@ -170,13 +214,16 @@ impl LazyFlags {
     /// Overflow.
     #[inline(always)]
     pub fn overflow(&self) -> bool {
+        if let Some(overflow) = self.overlay.get(Overlay::OVERFLOW) {
+            return overflow;
+        }
         let Self { a, b, result, width, .. } = *self;
         match self.rule {
             FlagRule::Sub | FlagRule::Sbb => (a ^ b) & (a ^ result) & width.sign_bit() != 0,
             FlagRule::Add | FlagRule::Adc => (a ^ result) & (b ^ result) & width.sign_bit() != 0,
             FlagRule::Logic => false,
             FlagRule::Literal => result & RFlags::OF.bits() != 0,
-            _ => self.image().contains(RFlags::OF),
+            _ => self.evaluate().contains(RFlags::OF),
         }
     }
 
@@ -194,72 +241,59 @@ impl LazyFlags {
     pub fn condition(&self, condition: Condition) -> bool {
         let number = condition as u8;
         let Self { a, b, rule, width, .. } = *self;
+        let is_plain_sub = rule == FlagRule::Sub && self.overlay == Overlay::NONE;
         let holds = match number >> 1 {
             0 => self.overflow(),
             1 => self.carry(),
             2 => self.zero(),
-            3 if rule == FlagRule::Sub => a <= b,
+            3 if is_plain_sub => a <= b,
             3 => self.carry() || self.zero(),
             4 => self.sign(),
             5 => self.parity(),
-            6 if rule == FlagRule::Sub => (width.sign_extend(a) as i64) < width.sign_extend(b) as i64,
+            6 if is_plain_sub => (width.sign_extend(a) as i64) < width.sign_extend(b) as i64,
             6 => self.sign() != self.overflow(),
-            _ if rule == FlagRule::Sub => width.sign_extend(a) as i64 <= width.sign_extend(b) as i64,
+            _ if is_plain_sub => width.sign_extend(a) as i64 <= width.sign_extend(b) as i64,
             _ => self.zero() || self.sign() != self.overflow(),
         };
         holds != (number & 1 != 0)
     }
 
-    /// The flags that the rule writes, by the formulas of the manual; `old` supplies those that depend on a flag's
-    /// earlier value.
-    fn evaluate(&self, old: RFlags) -> RFlags {
-        let Self { a, b, result, rule, width } = *self;
+    /// The flags by the formulas of the manual, carries and overflows of their own left out.
+    fn evaluate(&self) -> RFlags {
+        let Self { a, b, result, rule, width, .. } = *self;
         if rule == FlagRule::Literal {
             return RFlags::from_bits_retain(result) & RFlags::ARITHMETIC;
         }
         let sign = width.sign_bit();
         let bits = u64::from(width.bits());
         let top = |v: u64| v & sign != 0;
-        let below_top = |v: u64| v & sign >> 1 != 0;
         let odd = |v: u64| v & 1 != 0;
         let (carry, adjust, overflow) = match rule {
-            FlagRule::Literal => return old,
-            FlagRule::Add | FlagRule::Adc => (self.carry(), (a ^ b ^ result) & 0x10 != 0, self.overflow()),
-            FlagRule::Sub | FlagRule::Sbb => (self.carry(), (a ^ b ^ result) & 0x10 != 0, self.overflow()),
-            FlagRule::Logic => (false, false, false),
-            FlagRule::Inc => (b != 0, result & 0xf == 0, result == sign),
-            FlagRule::Dec => (b != 0, result & 0xf == 0xf, result == sign - 1),
+            // Those that `carry` and `overflow` know by themselves.
+            FlagRule::Add | FlagRule::Adc | FlagRule::Sub | FlagRule::Sbb => (false, (a ^ b ^ result) & 0x10 != 0, false),
+            FlagRule::Inc => (false, result & 0xf == 0, result == sign),
+            FlagRule::Dec => (false, result & 0xf == 0xf, result == sign - 1),
             FlagRule::Shl => {
                 let carry = b <= bits && odd(a >> (bits - b));
                 (carry, false, top(result) != carry)
             }
             FlagRule::Shr => (odd(a >> (b - 1)), false, top(a) && b == 1),
             FlagRule::Sar => (odd((width.sign_extend(a) as i64 >> (b - 1)) as u64), false, false),
-            FlagRule::Rol => (odd(result), false, top(result) != odd(result)),
-            FlagRule::Ror => (top(result), false, top(result) != below_top(result)),
-            FlagRule::Rcl => {
-                let count = b % (bits + 1);
-                let carry = if count == 0 { old.contains(RFlags::CF) } else { odd(a >> (bits - count)) };
-                (carry, false, top(result) != carry)
-            }
-            FlagRule::Rcr => {
-                let count = b % (bits + 1);
-                let carry = if count == 0 { old.contains(RFlags::CF) } else { odd(a >> (count - 1)) };
-                (carry, false, top(result) != below_top(result))
-            }
-            FlagRule::Shld => {
-                let carry = if b <= bits { odd(a >> (bits - b)) } else { false };
-                (carry, false, top(a) != top(result))
-            }
-            FlagRule::Shrd => {
-                let carry = if b <= bits { odd(a >> (b - 1)) } else { false };
-                (carry, false, top(a) != top(result))
-            }
+            FlagRule::Shld => (b <= bits && odd(a >> (bits - b)), false, top(a) != top(result)),
+            FlagRule::Shrd => (b <= bits && odd(a >> (b - 1)), false, top(a) != top(result)),
             FlagRule::Mul => (b != 0, false, b != 0),
-            FlagRule::Bit => (odd(b), false, false),
             FlagRule::Count => (a == 0, false, false),
             FlagRule::Adjust => (odd(b), odd(b >> 1), false),
-            FlagRule::Scan | FlagRule::Population | FlagRule::Equal => (false, false, false),
+            FlagRule::Literal
+            | FlagRule::Logic
+            | FlagRule::Rol
+            | FlagRule::Ror
+            | FlagRule::Rcl
+            | FlagRule::Rcr
+            | FlagRule::Bit
+            | FlagRule::Scan
+            | FlagRule::Population
+            | FlagRule::Equal => (false, false, false),
         };
         let mut flags = RFlags::empty();
         flags.set(RFlags::CF, carry);

@@ -144,13 +144,7 @@ pub trait Machine: Sized {
     /// Reads sixteen bytes; #GP(0) where `must_align` and the linear address is not a multiple of sixteen.
     fn load_vector(&mut self, segment: SegmentUse, offset: Self::Val, must_align: bool) -> Result<Self::Vec, Fault>;
     /// Writes sixteen bytes, under the same rule.
-    fn store_vector(
-        &mut self,
-        segment: SegmentUse,
-        offset: Self::Val,
-        must_align: bool,
-        value: Self::Vec,
-    ) -> Result<(), Fault>;
+    fn store_vector(&mut self, segment: SegmentUse, offset: Self::Val, must_align: bool, value: Self::Vec) -> Result<(), Fault>;
     /// An operation on integer lanes.
     fn vector_op(&mut self, op: VectorOp, a: Self::Vec, b: Self::Vec) -> Self::Vec;
     /// An operation on floating-point lanes: MXCSR takes up its exceptions, and one that is not masked is #XM.

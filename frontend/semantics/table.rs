@@ -58,7 +58,8 @@ impl<M: Machine> Table<M> {
         };
         table.set(Opcode::NO_MATH, no_math, Attributes::empty());
         table.set(Opcode::PROTECTION, protection, Attributes::empty());
-        let rows: Vec<Row<M>> = integer::rows().into_iter().chain(system::rows()).chain(vector::rows()).chain(x87::rows()).collect();
+        let rows: Vec<Row<M>> =
+            integer::rows().into_iter().chain(system::rows()).chain(vector::rows()).chain(x87::rows()).collect();
         let mut by_name = vec![None; Mnemonic::values().len()];
         for row in &rows {
             if let Key::Name(name) = row.key {

@@ -71,8 +71,9 @@ impl Console {
 
     fn file(path: &Path) -> Result<Self, Failure> {
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
-            .map_err(|error| Failure::resource(format!("the serial output file {} cannot be written: {error}", path.display())))?;
+        let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)).map_err(|error| {
+            Failure::resource(format!("the serial output file {} cannot be written: {error}", path.display()))
+        })?;
         let sink = Descriptor { fd, when_full: WhenFull::Keep };
         Ok(Self { sink: Box::new(sink), input: None, _socket: None })
     }

@@ -11,10 +11,9 @@ use std::{
 use dragoman_accel::{ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
 use dragoman_devices::{
     Clock, LineInputs, LineSink,
-    lapic::{Lapic, Timebase},
     memory::{GuestRam, MemoryError},
 };
-use dragoman_state::{VcpuId, VcpuState, VmInstant};
+use dragoman_state::{VcpuId, VmInstant};
 
 use super::{
     Config, Outcome, SerialSpec,
@@ -34,9 +33,7 @@ pub fn run(config: Config) -> Result<Outcome, Failure> {
     let files = BootFiles::read(&config)?;
     let ram = GuestRam::new(config.memory).map_err(|error| match error {
         MemoryError::Size(_) => Failure::usage(format!("--memory: {error}")),
-        MemoryError::Host { .. } | MemoryError::NotRam { .. } => {
-            Failure::resource(format!("{error}; give a smaller --memory"))
-        }
+        MemoryError::Host { .. } | MemoryError::NotRam { .. } => Failure::resource(format!("{error}; give a smaller --memory")),
     })?;
     let mut machine = Machine::build(config, files, Arc::new(ram))?;
     let started = Instant::now();
@@ -99,8 +96,7 @@ impl Machine {
         let events = mpsc::channel();
         let bell = Arc::new(Bell::new(events.0.clone()));
         let stop = StopToken::new();
-        let power =
-            Arc::new(PowerSwitch { events: events.0.clone(), stop: stop.clone(), processor: OnceLock::new() });
+        let power = Arc::new(PowerSwitch { events: events.0.clone(), stop: stop.clone(), processor: OnceLock::new() });
         let mut console = Console::open(&config.serial, Some(events.0.clone()))?;
         let mut debugcon = config.debugcon.as_ref().map(|spec| Console::open(spec, None)).transpose()?;
         let clock = Arc::new(HostClock::start());
@@ -115,7 +111,8 @@ impl Machine {
             debugcon: debugcon.as_mut().map(Console::take_sink),
             debug_exit: config.debug_exit,
         };
-        let board = Board::new(parts).map_err(|error| Failure::usage(format!("{error}: choose another port for --debug-exit")))?;
+        let board =
+            Board::new(parts).map_err(|error| Failure::usage(format!("{error}: choose another port for --debug-exit")))?;
         let board = Arc::new(board);
         let context = VcpuContext {
             bus: board.clone(),
@@ -131,20 +128,7 @@ impl Machine {
         let escapes = (config.serial == SerialSpec::Stdio).then(Escapes::default);
         let input = Input { waiting: Vec::new(), escapes, tell_reader: console.input.take() };
         let vcpu = Some(vcpu);
-        Ok(Self {
-            config,
-            files,
-            ram,
-            clock,
-            bell,
-            board,
-            handle,
-            stop,
-            vcpu,
-            events,
-            input,
-            _consoles: (console, debugcon),
-        })
+        Ok(Self { config, files, ram, clock, bell, board, handle, stop, vcpu, events, input, _consoles: (console, debugcon) })
     }
 
     /// Runs the guest, through all its resets, to its end.
@@ -176,10 +160,7 @@ impl Machine {
         let tables = self.board.tables();
         let written = self.ram.write(tables.rsdp, &tables.blob());
         written.map_err(|error| Failure::internal(format!("ACPI tables: {error}")))?;
-        let mut state = VcpuState::power_on(VcpuId(0), self.config.cpu.signature());
-        let timebase = Timebase::new(self.config.cpu.crystal_hertz(), self.config.cpu.tsc_hertz(), 0);
-        Lapic::new(&mut state.lapic, &mut state.msrs.apic_base, timebase).enter_virtual_wire_mode();
-        let state = self.files.place(&self.ram, tables.rsdp, state)?;
+        let state = self.files.place(&self.ram, tables.rsdp, &self.config.cpu)?;
         match &mut self.vcpu {
             Some(vcpu) => Ok(vcpu.load(&state)?),
             None => Err(Failure::internal("the processor is missing")),

@@ -60,7 +60,7 @@ fn sum(a: Exact, b: Exact) -> Exact {
 /// The angle whose tangent is `t`, between zero and one, as the processor has it.
 fn arctangent(t: Exact) -> Exact {
     match Exact::normalized(false, 122, nearest(t, 5)) {
-        Some(entry) if entry.exponent > -5 => exact_arctangent(t).from_entry(exact_arctangent(entry)),
+        Some(entry) if entry.exponent > -5 => exact_arctangent(t).tabulated(exact_arctangent(entry)),
         _ => {
             let leading = t.cut();
             small(t).plus(t.negated()).map_or(leading, |rest| sum(leading, rest))

@@ -33,7 +33,7 @@ pub fn fbstp(st0: F80, env: &mut Environment) -> [u8; 10] {
     *env = outcome;
     let mut decimal = [0; 10];
     for byte in &mut decimal[..9] {
-        *byte = ((rest / 10 % 10) << 4 | rest % 10) as u8;
+        *byte = (rest / 10 % 10 * 16 + rest % 10) as u8;
         rest /= 100;
     }
     decimal[9] = u8::from(Operand::new(st0).sign) << 7;

@@ -38,7 +38,7 @@ pub fn f2xm1(st0: F80, env: &mut Environment) -> F80 {
     }
     let value = exponential(exact);
     if x.exponent >= -2 {
-        return inexact(value.from_entry(exponential(exact.middle(4))), env);
+        return inexact(value.tabulated(exponential(exact.middle(4))), env);
     }
     let leading = leading.cut();
     let rest = value.plus(exact.times(LOGE_2).negated());

@@ -90,9 +90,7 @@ fn logarithm(x: Exact) -> Exact {
         (Some(whole), Some(fraction)) => whole.plus(natural(fraction).times(DOUBLE_LOG2_E)).unwrap_or(whole),
         (None, Some(fraction)) => natural(fraction).times(DOUBLE_LOG2_E),
         // A negative whole number falls short by the last bit.
-        (Some(whole), None) if whole.sign => {
-            Exact::normalized(true, whole.exponent, whole.significand - 1).unwrap_or(whole)
-        }
+        (Some(whole), None) if whole.sign => Exact::normalized(true, whole.exponent, whole.significand - 1).unwrap_or(whole),
         (whole, None) => whole.unwrap_or(Exact::ONE),
     }
     .cut()

@@ -102,7 +102,7 @@ fn remainder(st0: F80, st1: F80, up: impl Fn(Ordering, bool) -> bool, env: &mut 
         (a.sign, Exact::normalized(sign, b.exponent + 63, rest), Reduction::Complete { quotient })
     } else {
         // How far to go is the processor's choice.
-        let step = 32 | distance % 32;
+        let step = 32 + distance % 32;
         let rest = (u128::from(a.significand) << step) % u128::from(b.significand);
         (a.sign, Exact::normalized(a.sign, a.exponent - step + 64, rest), Reduction::Incomplete)
     };

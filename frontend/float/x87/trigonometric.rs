@@ -137,13 +137,13 @@ impl Angle {
 /// Of an angle within ±π/4, as the processor has it: from ¼ on by a table.
 fn sine(x: Exact) -> Exact {
     let value = exact_sine(x);
-    if x.exponent < -2 { value } else { value.from_entry(exact_sine(x.middle(2))) }
+    if x.exponent < -2 { value } else { value.tabulated(exact_sine(x.middle(2))) }
 }
 
 /// Likewise.
 fn cosine(x: Exact) -> Exact {
     let value = exact_cosine(x);
-    if x.exponent < -2 { value } else { value.from_entry(exact_cosine(x.middle(2))) }
+    if x.exponent < -2 { value } else { value.tabulated(exact_cosine(x.middle(2))) }
 }
 
 /// x(1 - x²/3! + x⁴/5! - …) for x below one in magnitude. The first term left out is below 2^-132.

@@ -27,7 +27,8 @@ impl Exact {
         let less = self.significand < other.significand;
         let rest = if less { self.significand } else { self.significand - other.significand };
         let (quotient, inexact) = divide(rest, other.significand);
-        let (quotient, inexact) = if less { (quotient, inexact) } else { (1 << 127 | quotient >> 1, inexact || quotient & 1 != 0) };
+        let (quotient, inexact) =
+            if less { (quotient, inexact) } else { (1 << 127 | quotient >> 1, inexact || quotient & 1 != 0) };
         let exponent = self.exponent - other.exponent - i32::from(less);
         Self { sign: self.sign != other.sign, exponent, significand: quotient | u128::from(inexact) }
     }
@@ -56,7 +57,7 @@ impl Exact {
     }
 
     /// What the processor makes of a value of a function that it has tabulated as `entry` nearby.
-    pub fn from_entry(self, entry: Self) -> Self {
+    pub fn tabulated(self, entry: Self) -> Self {
         let entry_as_held = entry.rounded();
         self.plus(entry.negated()).and_then(|rest| entry_as_held.plus(rest.cut())).unwrap_or(entry_as_held)
     }

@@ -101,4 +101,3 @@ fn to_mmx<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     m.end_mmx();
     Ok(())
 }
-

@@ -2,8 +2,8 @@
 //! SDM: vol. 1 §11.5 (exceptions), vol. 2 (each operation).
 
 use dragoman_float::{
-    Environment, F32, F64, Inexact, Integer, Interchange, Predicate, Relation, Rounding, add, compare, compare_quiet, convert, div,
-    from_integer, max, min, mul, round_to_integral, sqrt, sub, to_integer,
+    Environment, F32, F64, Inexact, Integer, Interchange, Predicate, Relation, Rounding, add, compare, compare_quiet, convert,
+    div, from_integer, max, min, mul, round_to_integral, sqrt, sub, to_integer,
 };
 use dragoman_state::{Mxcsr, RFlags, Width};
 
@@ -196,14 +196,9 @@ pub fn evaluate(op: FloatOp, a: u128, b: u128, mxcsr: &mut Mxcsr) -> Result<u128
 #[inline(always)]
 fn compute(op: FloatOp, a: u128, b: u128, env: &mut Environment) -> u128 {
     match op {
-        FloatOp::Arithmetic(op, shape) => shaped(
-            shape,
-            a,
-            b,
-            env,
-            |a, b, env| arithmetic(op, a, b, env),
-            |a, b, env| arithmetic(op, a, b, env),
-        ),
+        FloatOp::Arithmetic(op, shape) => {
+            shaped(shape, a, b, env, |a, b, env| arithmetic(op, a, b, env), |a, b, env| arithmetic(op, a, b, env))
+        }
         FloatOp::Compare(predicate, shape) => {
             let predicate = Predicate::from_immediate(predicate);
             let mask = |holds: bool, bits: u64| if holds { bits } else { 0 };
@@ -218,20 +213,11 @@ fn compute(op: FloatOp, a: u128, b: u128, env: &mut Environment) -> u128 {
         }
         FloatOp::Order { is_double: true, is_quiet } => order::<F64>(a, b, is_quiet, env),
         FloatOp::Order { is_double: false, is_quiet } => order::<F32>(a, b, is_quiet, env),
-        FloatOp::Reciprocal(shape) => {
-            by_lane(shape == Shape::Ss, a, b, env, |_, b: F32, _| estimate(b, |x| 1.0 / x))
+        FloatOp::Reciprocal(shape) => by_lane(shape == Shape::Ss, a, b, env, |_, b: F32, _| estimate(b, |x| 1.0 / x)),
+        FloatOp::ReciprocalRoot(shape) => by_lane(shape == Shape::Ss, a, b, env, |_, b: F32, _| estimate(b, |x| 1.0 / x.sqrt())),
+        FloatOp::Round(control, shape) => {
+            shaped(shape, a, b, env, |_, b, env| round(control, b, env), |_, b, env| round(control, b, env))
         }
-        FloatOp::ReciprocalRoot(shape) => {
-            by_lane(shape == Shape::Ss, a, b, env, |_, b: F32, _| estimate(b, |x| 1.0 / x.sqrt()))
-        }
-        FloatOp::Round(control, shape) => shaped(
-            shape,
-            a,
-            b,
-            env,
-            |_, b, env| round(control, b, env),
-            |_, b, env| round(control, b, env),
-        ),
         FloatOp::ToDouble { is_scalar: true } => {
             let value: F64 = convert(lane::<F32>(b, 0), env);
             with_lowest(a, value)
@@ -258,12 +244,12 @@ fn compute(op: FloatOp, a: u128, b: u128, env: &mut Environment) -> u128 {
             let value: F64 = from_integer((b >> (32 * n)) as u32 as i32, env);
             result << 64 | u128::from(value.bits())
         }),
-        FloatOp::SingleToDwords { lanes, truncate } => (0..u32::from(lanes)).fold(0, |result, n| {
-            result | u128::from(dword(lane::<F32>(b, n), truncate, env)) << (32 * n)
-        }),
-        FloatOp::DoubleToDwords { truncate } => (0..2).fold(0, |result, n| {
-            result | u128::from(dword(lane::<F64>(b, n), truncate, env)) << (32 * n)
-        }),
+        FloatOp::SingleToDwords { lanes, truncate } => {
+            (0..u32::from(lanes)).fold(0, |result, n| result | u128::from(dword(lane::<F32>(b, n), truncate, env)) << (32 * n))
+        }
+        FloatOp::DoubleToDwords { truncate } => {
+            (0..2).fold(0, |result, n| result | u128::from(dword(lane::<F64>(b, n), truncate, env)) << (32 * n))
+        }
         FloatOp::ToInteger { is_double: true, width, truncate } => integer(lane::<F64>(b, 0), width, truncate, env),
         FloatOp::ToInteger { is_double: false, width, truncate } => integer(lane::<F32>(b, 0), width, truncate, env),
         FloatOp::FromInteger { is_double: true, width } => {
@@ -291,11 +277,7 @@ fn dword(value: impl LaneFormat, truncate: bool, env: &mut Environment) -> u32 {
 }
 
 fn integer(value: impl LaneFormat, width: Width, truncate: bool, env: &mut Environment) -> u128 {
-    if width == Width::Qword {
-        (signed::<i64>(value, truncate, env) as u64).into()
-    } else {
-        dword(value, truncate, env).into()
-    }
+    if width == Width::Qword { (signed::<i64>(value, truncate, env) as u64).into() } else { dword(value, truncate, env).into() }
 }
 
 /// ROUNDPS and its kin: bits 0 and 1 of the control are the rounding unless bit 2 leaves it to MXCSR; bit 3 keeps quiet

@@ -195,9 +195,9 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
             let product = |shift: u32| i32::from((a >> shift) as i16) * i32::from((b >> shift) as i16);
             product(0).wrapping_add(product(16)) as u32
         }),
-        V::SumOfDifferences => qwords(a, b, |a, b| {
-            a.to_le_bytes().iter().zip(b.to_le_bytes()).map(|(a, b)| u64::from(a.abs_diff(b))).sum()
-        }),
+        V::SumOfDifferences => {
+            qwords(a, b, |a, b| a.to_le_bytes().iter().zip(b.to_le_bytes()).map(|(a, b)| u64::from(a.abs_diff(b))).sum())
+        }
         V::Average(Lane::B) => bytes(a, b, |a, b| ((u16::from(a) + u16::from(b) + 1) >> 1) as u8),
         V::Average(_) => words(a, b, |a, b| ((u32::from(a) + u32::from(b) + 1) >> 1) as u16),
         V::MaxUnsigned => bytes(a, b, u8::max),
@@ -221,9 +221,7 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
         V::ShuffleDwords(order) => from_dwords([0, 1, 2, 3].map(|n| dword(b, choice(order, n)))),
         V::ShuffleLowWords(order) => join(high(b), shuffle_words(low(b), order)),
         V::ShuffleHighWords(order) => join(shuffle_words(high(b), order), low(b)),
-        V::ShuffleSingles(order) => {
-            from_dwords([0, 1, 2, 3].map(|n| dword(if n < 2 { a } else { b }, choice(order, n))))
-        }
+        V::ShuffleSingles(order) => from_dwords([0, 1, 2, 3].map(|n| dword(if n < 2 { a } else { b }, choice(order, n)))),
         V::ShuffleDoubles(order) => {
             join(if order & 2 != 0 { high(b) } else { low(b) }, if order & 1 != 0 { high(a) } else { low(a) })
         }

@@ -93,10 +93,8 @@ fn fxsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// The first three words, and the eight registers in stack order.
 fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
-    image[0] = u64::from(x87.control)
-        | u64::from(x87.status.bits()) << 16
-        | u64::from(x87.valid) << 32
-        | u64::from(x87.opcode) << 48;
+    image[0] =
+        u64::from(x87.control) | u64::from(x87.status.bits()) << 16 | u64::from(x87.valid) << 32 | u64::from(x87.opcode) << 48;
     let pointer = |offset: u64, selector: u16| {
         if is_wide { offset } else { offset & 0xffff_ffff | u64::from(selector) << 32 }
     };

@@ -111,11 +111,7 @@ fn is_integer(i: &Insn) -> bool {
 fn binary(cpu: &mut dyn Cpu, i: &Insn, op: Operation, is_reversed: bool) -> Result<(), Fault> {
     let mut unit = Unit::begin(cpu)?;
     let (dst, other) = registers(i);
-    let src = if i.is_memory(0) {
-        Some(read_memory(cpu, i, is_integer(i))?)
-    } else {
-        unit.st(other).map(Source::Register)
-    };
+    let src = if i.is_memory(0) { Some(read_memory(cpu, i, is_integer(i))?) } else { unit.st(other).map(Source::Register) };
     let is_done = match (unit.st(dst), src) {
         (Some(a), Some(b)) => {
             let result = compute(op, is_reversed, a, b, &mut unit.env);
@@ -283,5 +279,4 @@ fn fxtract_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 }
 
 /// The condition codes that comparisons and examinations write.
-pub(super) const CONDITIONS: StatusWord =
-    StatusWord::C0.union(StatusWord::C1).union(StatusWord::C2).union(StatusWord::C3);
+pub(super) const CONDITIONS: StatusWord = StatusWord::C0.union(StatusWord::C1).union(StatusWord::C2).union(StatusWord::C3);

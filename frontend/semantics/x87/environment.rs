@@ -40,10 +40,7 @@ impl Layout {
     fn of(cpu: &dyn Cpu, i: &Insn) -> Self {
         let is_wide = matches!(i.memory_size, 28 | 108);
         let state = cpu.state();
-        Self {
-            width: if is_wide { Width::Dword } else { Width::Word },
-            is_real: state.is_real_mode() || state.is_virtual_8086(),
-        }
+        Self { width: if is_wide { Width::Dword } else { Width::Word }, is_real: state.is_real_mode() || state.is_virtual_8086() }
     }
 
     fn size(&self) -> u64 {

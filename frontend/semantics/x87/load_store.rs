@@ -290,4 +290,3 @@ fn fbstp_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     const DECIMAL_INDEFINITE: [u8; 10] = [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff];
     store(cpu, i, true, Stored::ten(DECIMAL_INDEFINITE), |value, unit| Stored::ten(fbstp(value, &mut unit.env)))
 }
-

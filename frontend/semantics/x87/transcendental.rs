@@ -112,11 +112,7 @@ fn fcos_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 }
 
 /// ST(0) ← the first of f(ST(0)), then a push of the second; out of range, C2 is set and nothing else happens.
-fn of_angle_twice(
-    cpu: &mut dyn Cpu,
-    i: &Insn,
-    f: impl FnOnce(F80, &mut Environment) -> Option<(F80, F80)>,
-) -> Result<(), Fault> {
+fn of_angle_twice(cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(F80, &mut Environment) -> Option<(F80, F80)>) -> Result<(), Fault> {
     let mut unit = Unit::begin(cpu)?;
     let result = match unit.st(0) {
         None => unit.underflow().then_some((INDEFINITE, INDEFINITE)),

@@ -48,7 +48,8 @@ impl Elf {
         if endian != Endianness::Little || header.e_machine(endian) != machine {
             return Err(BootError::WrongMachine("only ELF files for x86 and x86-64 can be started"));
         }
-        let headers = header.program_headers(endian, data).map_err(|_| BootError::Truncated("its program headers are missing"))?;
+        let headers =
+            header.program_headers(endian, data).map_err(|_| BootError::Truncated("its program headers are missing"))?;
         let (mut segments, mut pvh_entry) = (Vec::new(), None);
         for program in headers {
             match program.p_type(endian) {

@@ -1,6 +1,7 @@
 //! Starting a guest without firmware: what the image is, where its parts go, and what the processor holds when it begins.
 
 mod elf;
+mod firmware;
 mod linux;
 mod memory_map;
 mod multiboot;
@@ -10,6 +11,7 @@ mod start;
 use std::path::Path;
 
 use dragoman_devices::memory::{GuestRam, MemoryError};
+use dragoman_frontend::model::CpuModel;
 use dragoman_state::{GuestPhys, VcpuState};
 
 use super::Config;
@@ -82,8 +84,9 @@ impl BootFiles {
         Ok(Self { image, name, initrd, command_line: config.append.clone() })
     }
 
-    /// Puts the guest into memory and says what the processor, which is `state` at power-on, holds when it begins.
-    pub fn place(&self, ram: &GuestRam, rsdp: GuestPhys, state: VcpuState) -> Result<VcpuState, Failure> {
+    /// Puts the guest into memory and says what the processor, of `model`, holds when it begins.
+    pub fn place(&self, ram: &GuestRam, rsdp: GuestPhys, model: &CpuModel) -> Result<VcpuState, Failure> {
+        let state = firmware::handed_over(model);
         let target = Target { ram, rsdp, initrd: self.initrd.as_deref(), command_line: &self.command_line };
         let placed = match &self.image {
             Image::Linux(image) => image.place(&target, state),
@@ -156,4 +159,3 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
-

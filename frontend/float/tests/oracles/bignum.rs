@@ -1,6 +1,6 @@
-//! Transcendental functions against arbitrary-precision arithmetic: every result is within one unit in the last place when
-//! rounded to nearest, and within one and a half otherwise, the bounds of SDM vol. 1 §8.3.10. Trigonometric arguments are
-//! first reduced, exactly, by the processor's π of 66 bits.
+//! Transcendental functions against arbitrary-precision arithmetic, by the bounds of SDM vol. 1 §8.3.10: rounded to nearest, a
+//! result is within one unit in the last place, or 1.35 for a logarithm times a number other than one; otherwise half a unit
+//! more. Trigonometric arguments are first reduced, exactly, by the processor's π of 66 bits.
 
 use dashu_float::FBig;
 use dashu_float::ops::Abs;
@@ -13,6 +13,7 @@ use crate::cases::{Random, Tally, cases, f80};
 type Big = FBig<HalfEven, 2>;
 
 const PRECISION: usize = 192;
+const ONE: F80 = f80(0x3fff, 1 << 63);
 
 /// The number, exactly, computed with at [`PRECISION`].
 fn big(x: F80) -> Big {
@@ -90,7 +91,10 @@ fn check(
                 worst = worst.max(error);
                 nearest += u64::from(error <= 0.5);
             }
-            tally.case(error < if field == 0 { 1.0 } else { 1.5 }, || format!("{a:?} {b:?} {:?}: {result:?} is off by {error}", env.rounding));
+            let bound = if name.starts_with("fyl2x") && magnitude(b) != ONE { 1.35 } else { 1.0 };
+            tally.case(error < bound + if field == 0 { 0.0 } else { 0.5 }, || {
+                format!("{a:?} {b:?} {:?}: {result:?} is off by {error}", env.rounding)
+            });
         }
     }
     println!("{name}: to nearest, {:.1}% correctly rounded, worst error {worst:.4}", 100.0 * nearest as f64 / count as f64);
@@ -109,9 +113,9 @@ fn trigonometric_functions_are_within_one_unit() {
         }
         _ => (number(rng, -4..4), f80(0, 0)),
     };
-    check("fsin", angle, |x, _, env| fsin(x, env).unwrap(), |x, _| sine(x));
-    check("fcos", angle, |x, _, env| fcos(x, env).unwrap(), |x, _| cosine(x));
-    check("fptan", angle, |x, _, env| fptan(x, env).unwrap().0, |x, _| sine(x) / cosine(x));
+    check("fsin", angle, |x, _, env| fsin(x, env).unwrap_or(x), |x, _| sine(x));
+    check("fcos", angle, |x, _, env| fcos(x, env).unwrap_or(x), |x, _| cosine(x));
+    check("fptan", angle, |x, _, env| fptan(x, env).map_or(x, |(tangent, _)| tangent), |x, _| sine(x) / cosine(x));
 }
 
 #[test]
@@ -127,6 +131,7 @@ fn exponentials_are_within_one_unit() {
 #[test]
 fn logarithms_are_within_one_unit() {
     let ln_2 = power(2, 0).ln();
+    let factor = |rng: &mut Random| if rng.below(2) == 0 { ONE } else { number(rng, -8..8) };
     let positive = |rng: &mut Random| {
         let x = match rng.below(4) {
             0 => number(rng, -16382..16384),
@@ -134,18 +139,18 @@ fn logarithms_are_within_one_unit() {
             2 => f80(0x3ffe, !(rng.bits() >> rng.below(63) >> 1)),
             _ => number(rng, -3..3),
         };
-        (magnitude(x), number(rng, -8..8))
+        (magnitude(x), factor(rng))
     };
     let ln = |x: F80| match x.sign_exponent {
         0x3ffe | 0x3fff => (big(x) - power(1, 0)).ln_1p(),
         _ => big(x).ln(),
     };
-    check("fyl2x", positive, |x, y, env| fyl2x(x, y, env), |x, y| big(y) * ln(x) / &ln_2);
+    check("fyl2x", positive, fyl2x, |x, y| big(y) * ln(x) / &ln_2);
     let near_zero = |rng: &mut Random| match rng.below(2) {
-        0 => (number(rng, -80..-1), number(rng, -8..8)),
-        _ => (number(rng, -5..-1), number(rng, -8..8)),
+        0 => (number(rng, -80..-1), factor(rng)),
+        _ => (number(rng, -5..-1), factor(rng)),
     };
-    check("fyl2xp1", near_zero, |x, y, env| fyl2xp1(x, y, env), |x, y| big(y) * big(x).ln_1p() / &ln_2);
+    check("fyl2xp1", near_zero, fyl2xp1, |x, y| big(y) * big(x).ln_1p() / &ln_2);
 }
 
 #[test]
@@ -154,5 +159,5 @@ fn arctangents_are_within_one_unit() {
         0 => (number(rng, -60..60), number(rng, -60..60)),
         _ => (number(rng, -4..4), number(rng, -4..4)),
     };
-    check("fpatan", point, |x, y, env| fpatan(x, y, env), |x, y| big(y).atan2(&big(x)));
+    check("fpatan", point, fpatan, |x, y| big(y).atan2(&big(x)));
 }

@@ -4,7 +4,7 @@
 
 use dragoman_float::{F16, F32, F64, F80};
 
-/// Times the number of random cases; `DRAGOMAN_FLOAT_CASES=20 cargo test -p dragoman-float` runs for a quarter of an hour.
+/// How many random cases: as many as told, times what `DRAGOMAN_FLOAT_CASES` says. With 20 the tests run for minutes.
 pub fn cases(normally: u64) -> u64 {
     let factor = std::env::var("DRAGOMAN_FLOAT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     normally * factor
@@ -127,16 +127,56 @@ const Q: u64 = 1 << 62;
 
 impl Sample for F80 {
     const SPECIAL: &[Self] = &[
-        f80(0, 0), f80(0x8000, 0), f80(0, 1), f80(0x8000, 1), f80(0, J - 1), f80(0x8000, J - 1),
-        f80(0, J), f80(0x8000, J | 1), f80(0, u64::MAX), // pseudo-denormals
-        f80(1, J), f80(0x8001, J), f80(1, u64::MAX), f80(2, J),
-        f80(0x3fff, J), f80(0xbfff, J), f80(0x3fff, J | 1), f80(0x3ffe, u64::MAX), f80(0x3fff, J | Q), f80(0xbfff, J | 1 << 40),
-        f80(0x4000, J), f80(0x3ffe, J), f80(0x4000, 0xc90f_daa2_2168_c235), f80(0xbffe, 0xc90f_daa2_2168_c234),
-        f80(0x403e, J), f80(0xc03e, J | 1), f80(0x403d, u64::MAX), f80(0x400d, 0x8000_0000_0000_0000), f80(0xc00d, 0x8100_0000_0000_0000),
-        f80(0x7ffe, u64::MAX), f80(0xfffe, u64::MAX), f80(0x7ffe, J), f80(0x7fff, J), f80(0xffff, J),
-        f80(0x7fff, J | 1), f80(0xffff, J | 2), f80(0x7fff, J | Q - 1), f80(0x7fff, J | Q), f80(0xffff, J | Q), f80(0xffff, J | Q | 1), f80(0x7fff, u64::MAX),
-        f80(0x7fff, 0), f80(0xffff, 0), f80(0x7fff, 1), f80(0xffff, Q), f80(0x7fff, Q | 1), // pseudo-infinity, pseudo-NaN
-        f80(0x3fff, 0), f80(0xbfff, J - 1), f80(0x7ffe, 1), f80(1, 0), f80(0x8001, J - 1), // unnormals
+        f80(0, 0),
+        f80(0x8000, 0),
+        f80(0, 1),
+        f80(0x8000, 1),
+        f80(0, J - 1),
+        f80(0x8000, J - 1),
+        f80(0, J),
+        f80(0x8000, J | 1),
+        f80(0, u64::MAX), // pseudo-denormals
+        f80(1, J),
+        f80(0x8001, J),
+        f80(1, u64::MAX),
+        f80(2, J),
+        f80(0x3fff, J),
+        f80(0xbfff, J),
+        f80(0x3fff, J | 1),
+        f80(0x3ffe, u64::MAX),
+        f80(0x3fff, J | Q),
+        f80(0xbfff, J | 1 << 40),
+        f80(0x4000, J),
+        f80(0x3ffe, J),
+        f80(0x4000, 0xc90f_daa2_2168_c235),
+        f80(0xbffe, 0xc90f_daa2_2168_c234),
+        f80(0x403e, J),
+        f80(0xc03e, J | 1),
+        f80(0x403d, u64::MAX),
+        f80(0x400d, 0x8000_0000_0000_0000),
+        f80(0xc00d, 0x8100_0000_0000_0000),
+        f80(0x7ffe, u64::MAX),
+        f80(0xfffe, u64::MAX),
+        f80(0x7ffe, J),
+        f80(0x7fff, J),
+        f80(0xffff, J),
+        f80(0x7fff, J | 1),
+        f80(0xffff, J | 2),
+        f80(0x7fff, J + Q - 1),
+        f80(0x7fff, J | Q),
+        f80(0xffff, J | Q),
+        f80(0xffff, J | Q | 1),
+        f80(0x7fff, u64::MAX),
+        f80(0x7fff, 0),
+        f80(0xffff, 0),
+        f80(0x7fff, 1),
+        f80(0xffff, Q),
+        f80(0x7fff, Q | 1), // pseudo-infinity, pseudo-NaN
+        f80(0x3fff, 0),
+        f80(0xbfff, J - 1),
+        f80(0x7ffe, 1),
+        f80(1, 0),
+        f80(0x8001, J - 1), // unnormals
     ];
 
     fn random(rng: &mut Random) -> Self {
@@ -163,7 +203,11 @@ impl Sample for F80 {
 }
 
 /// Every pair of special numbers, then `count` random pairs, a third of them of neighbours.
-pub fn pairs<A: Sample, B: Sample>(seed: u64, count: u64, related: fn(A, &mut Random) -> Option<B>) -> impl Iterator<Item = (A, B)> {
+pub fn pairs<A: Sample, B: Sample>(
+    seed: u64,
+    count: u64,
+    related: fn(A, &mut Random) -> Option<B>,
+) -> impl Iterator<Item = (A, B)> {
     let special = A::SPECIAL.iter().flat_map(|&a| B::SPECIAL.iter().map(move |&b| (a, b)));
     let mut rng = Random::new(seed);
     let random = (0..count).map(move |_| {

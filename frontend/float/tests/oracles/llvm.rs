@@ -5,8 +5,8 @@
 //! call it overflow where the largest number is delivered.
 
 use dragoman_float::{
-    Environment, Exceptions, F32, F64, F80, Format, Fused, Inexact, Relation, Rounding, add, compare_quiet, convert, div, fused, mul,
-    round_to_integral, sub, to_integer,
+    Environment, Exceptions, F32, F64, F80, Format, Fused, Inexact, Relation, Rounding, add, compare_quiet, convert, div, fused,
+    mul, round_to_integral, sub, to_integer,
 };
 use rustc_apfloat::ieee::{Double, Single, X87DoubleExtended};
 use rustc_apfloat::{Float, FloatConvert, Round, Status, StatusAnd};
@@ -87,7 +87,9 @@ fn number<R: Soft>(tally: &mut Tally, ours: R, env: &Environment, theirs: Status
     }
     let same = if value.is_nan() { ours.to_llvm().is_nan() } else { ours == R::from_llvm(value) };
     let holds = same && (value.is_nan() || env.raised - ignored == exceptions(theirs.status) - ignored);
-    tally.case(holds, || format!("{}: {ours:x?} {:?}, LLVM {:x?} {:?}", describe(), env.raised, R::from_llvm(value), theirs.status));
+    tally.case(holds, || {
+        format!("{}: {ours:x?} {:?}, LLVM {:x?} {:?}", describe(), env.raised, R::from_llvm(value), theirs.status)
+    });
 }
 
 type Ours<R> = fn(R, R, &mut Environment) -> R;

@@ -7,13 +7,18 @@
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid;
+use std::sync::LazyLock;
 
 use dragoman_float::F80;
 
 /// Whether the host is of the vendor whose choices the crate follows where manuals leave them open.
 pub fn is_followed() -> bool {
-    let id = __cpuid(0);
-    (id.ebx, id.edx, id.ecx) == (u32::from_le_bytes(*b"Genu"), u32::from_le_bytes(*b"ineI"), u32::from_le_bytes(*b"ntel"))
+    // Asked once: under a hypervisor CPUID takes as long as a hundred cases.
+    static FOLLOWED: LazyLock<bool> = LazyLock::new(|| {
+        let id = __cpuid(0);
+        (id.ebx, id.edx, id.ecx) == (u32::from_le_bytes(*b"Genu"), u32::from_le_bytes(*b"ineI"), u32::from_le_bytes(*b"ntel"))
+    });
+    *FOLLOWED
 }
 
 /// Whether the host computes in half precision.

@@ -51,12 +51,7 @@ fn ours(mxcsr: u32, compute: impl FnOnce(&mut Environment) -> u64) -> Simd {
 }
 
 /// Compares `compute` with an instruction that leaves a result under `mask`.
-fn binary<A: Lane>(
-    name: &str,
-    mask: u64,
-    host: impl Fn(u64, u64, u32) -> Simd,
-    compute: impl Fn(A, A, &mut Environment) -> u64,
-) {
+fn binary<A: Lane>(name: &str, mask: u64, host: impl Fn(u64, u64, u32) -> Simd, compute: impl Fn(A, A, &mut Environment) -> u64) {
     let mut tally = Tally::new(name);
     let mut rng = Random::new(1);
     for (a, b) in pairs::<A, A>(2, cases(150_000), |a, rng| Some(a.neighbour(rng))) {
@@ -213,12 +208,7 @@ fn conversions_from_integers() {
     }
 }
 
-fn fma<A: Lane>(
-    name: &str,
-    mask: u64,
-    host: fn(u64, u64, u64, u32) -> Simd,
-    compute: fn(A, A, A, &mut Environment) -> A,
-) {
+fn fma<A: Lane>(name: &str, mask: u64, host: fn(u64, u64, u64, u32) -> Simd, compute: fn(A, A, A, &mut Environment) -> A) {
     let mut tally = Tally::new(name);
     let mut rng = Random::new(6);
     let mut check = |a: A, b: A, c: A, rng: &mut Random| {
