@@ -1,6 +1,6 @@
 //! FBLD and FBSTP: integers of eighteen decimal digits.
 //!
-//! SDM: vol. 1 §4.7 (format), vol. 2 FBLD, FBSTP.
+//! SDM: vol. 1 §4.7 (format); vol. 2 FBLD, FBSTP.
 
 use dragoman_state::F80;
 

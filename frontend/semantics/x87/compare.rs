@@ -73,12 +73,13 @@ fn run(cpu: &mut dyn Cpu, i: &Insn, mut unit: Unit, with: With, how: Comparison)
         }
         _ => (Relation::Unordered, unit.underflow()),
     };
+    // The outcome is written whatever is to be reported; only the pop waits for a clean comparison.
+    if how.to_flags {
+        set_flags(cpu, relation);
+    } else {
+        set_conditions(&mut unit, relation);
+    }
     if goes_on {
-        if how.to_flags {
-            set_flags(cpu, relation);
-        } else {
-            set_conditions(&mut unit, relation);
-        }
         for _ in 0..how.pops {
             unit.pop();
         }

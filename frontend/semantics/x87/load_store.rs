@@ -1,7 +1,7 @@
 //! Loads and stores: FLD FST FSTP FILD FIST FISTP FISTTP FBLD FBSTP, and the constants.
 
 use dragoman_float::{
-    F32, F64, F80, Rounding, convert, to_integer,
+    Exceptions, F32, F64, F80, Rounding, convert, to_integer,
     x87::{Constant, constant, fbld, fbstp},
 };
 use dragoman_state::{GuestVirt, StatusWord, Width};
@@ -50,7 +50,8 @@ fn push(cpu: &mut dyn Cpu, i: &Insn, mut unit: Unit, load: impl FnOnce(&mut Unit
         }
     } else {
         let value = load(&mut unit);
-        if unit.retire_is_clean() {
+        // A denormal is loaded even where it is to be reported.
+        if !unit.retire().contains(Exceptions::INVALID) {
             unit.x87.status.remove(StatusWord::C1);
             unit.push(value);
         }

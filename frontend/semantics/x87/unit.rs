@@ -39,7 +39,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Its value in extended precision, which every format has; nothing is raised.
+    /// Its value in extended precision, which every format has; nothing is raised, and a signalling NaN becomes quiet.
     pub fn exact(self) -> F80 {
         let mut quiet = Environment::default();
         match self {
@@ -142,7 +142,8 @@ impl Unit {
         !self.retire().intersects(Exceptions::BEFORE_STORE)
     }
 
-    fn retire(&mut self) -> Exceptions {
+    /// Records the exceptions. Those that are not masked.
+    pub fn retire(&mut self) -> Exceptions {
         self.env.retire_x87(&mut self.x87.status)
     }
 

@@ -6,7 +6,6 @@
 #![expect(unsafe_code, reason = "instructions are executed by inline assembly")]
 
 use std::arch::asm;
-use std::arch::x86_64::__cpuid;
 use std::sync::LazyLock;
 
 use dragoman_float::F80;
@@ -14,16 +13,23 @@ use dragoman_float::F80;
 /// Whether the host is of the vendor whose choices the crate follows where manuals leave them open.
 pub fn is_followed() -> bool {
     // Asked once: under a hypervisor CPUID takes as long as a hundred cases.
-    static FOLLOWED: LazyLock<bool> = LazyLock::new(|| {
-        let id = __cpuid(0);
-        (id.ebx, id.edx, id.ecx) == (u32::from_le_bytes(*b"Genu"), u32::from_le_bytes(*b"ineI"), u32::from_le_bytes(*b"ntel"))
-    });
+    static FOLLOWED: LazyLock<bool> = LazyLock::new(|| cpuid(0).map(u32::to_le_bytes) == [*b"Genu", *b"ntel", *b"ineI"]);
     *FOLLOWED
 }
 
 /// Whether the host computes in half precision.
 pub fn has_half_precision() -> bool {
-    is_x86_feature_detected!("avx512f") && __cpuid(7).edx >> 23 & 1 != 0
+    is_x86_feature_detected!("avx512f") && cpuid(7)[2] >> 23 & 1 != 0
+}
+
+/// EBX, ECX and EDX of a leaf of CPUID.
+fn cpuid(leaf: u32) -> [u32; 3] {
+    let (b, c, d);
+    // SAFETY: see the module; RBX, which the compiler keeps for itself, is put back.
+    unsafe {
+        asm!("push rbx", "cpuid", "mov {b:e}, ebx", "pop rbx", b = out(reg) b, inout("eax") leaf => _, inout("ecx") 0 => c, out("edx") d);
+    }
+    [b, c, d]
 }
 
 /// What an SSE instruction left.
