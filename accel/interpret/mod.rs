@@ -7,6 +7,8 @@ mod cpu;
 mod events;
 mod memory;
 mod processor;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -346,3 +346,6 @@ impl PageTables for Tables<'_> {
         self.replace(at, Width::Dword, old.into(), new.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

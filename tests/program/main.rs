@@ -1,0 +1,6 @@
+//! Tests that start the program: what a user sees and types, and nothing of its insides.
+
+mod command_line;
+mod guest;
+mod linux;
+mod own_guests;

@@ -1,0 +1,22 @@
+//! Our own guests, each of which checks something and says so by its exit status.
+
+use crate::guest::{guests, run};
+
+#[test]
+fn hello_is_printed_and_the_debug_exit_port_ends_the_run() {
+    let Some(image) = guests("own/hello.elf") else { return };
+    let output = run(&["run", &image.to_string_lossy(), "--debug-exit", "--timeout", "60"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn long_mode_does_what_kernels_rely_on() {
+    let Some(image) = guests("own/long.elf") else { return };
+    let output = run(&["run", &image.to_string_lossy(), "--debug-exit", "--timeout", "120"]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let failed: Vec<_> = printed.lines().filter(|line| !line.starts_with("ok ")).collect();
+    assert_eq!((failed, output.status.code()), (vec!["long mode"], Some(1)), "{printed}");
+    assert!(printed.lines().count() > 50, "{printed}");
+}
