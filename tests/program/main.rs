@@ -2,5 +2,6 @@
 
 mod command_line;
 mod guest;
+mod images;
 mod linux;
 mod own_guests;

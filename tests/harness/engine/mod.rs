@@ -1,0 +1,21 @@
+//! Engines on the test stand.
+
+mod delivery;
+mod memory;
+mod rig;
+mod surroundings;
+mod tables;
+mod template;
+
+use dragoman_accel::{Accelerator, interpret::Interpreter};
+
+pub use delivery::Delivered;
+pub use memory::Memory;
+pub use rig::{Finish, Rig, RigError, shape};
+pub use surroundings::Ports;
+pub use template::{read as user_view, segment};
+
+/// Every engine that instructions are judged on. The one list of them.
+pub fn engines() -> Vec<Box<dyn Accelerator>> {
+    vec![Box::new(Interpreter)]
+}

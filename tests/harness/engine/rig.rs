@@ -1,0 +1,255 @@
+//! One processor of an engine on a test stand: memory around it, ports beside it, and gates that catch what it raises.
+
+use std::sync::Arc;
+
+use dragoman_accel::{AccelError, Accelerator, ExitReason, Vcpu, VcpuContext, VcpuHandle, World};
+use dragoman_frontend::model::CpuModel;
+use dragoman_state::{Activity, Gpr, GuestPhys, RFlags, VcpuId, VcpuState};
+use iced_x86::{Decoder, DecoderOptions};
+
+use super::{
+    delivery::{self, Delivered},
+    memory::Memory,
+    surroundings::{Ports, StandingClock},
+    template,
+};
+use crate::{
+    Mode,
+    case::{Case, End, Outcome, PageMap},
+    layout,
+};
+
+/// Why there is no rig, or why it stopped working. Never the instruction's doing.
+#[derive(Debug, thiserror::Error)]
+pub enum RigError {
+    /// The engine failed.
+    #[error("the engine {engine} failed: {source}")]
+    Engine {
+        /// Its name.
+        engine: &'static str,
+        /// What it said.
+        source: AccelError,
+    },
+    /// There is no memory for it.
+    #[error("a test stand cannot be had: {0}")]
+    Memory(#[from] dragoman_devices::memory::MemoryError),
+}
+
+/// How often one repeated instruction is stepped before it counts as endless.
+const PATIENCE: usize = 100_000;
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The state at the end; where an exception was delivered, as it was raised.
+    pub state: VcpuState,
+    /// How it ended.
+    pub end: End,
+    /// What was delivered.
+    pub delivered: Option<Delivered>,
+}
+
+/// A processor on a test stand.
+pub struct Rig {
+    engine: &'static str,
+    vcpu: Box<dyn Vcpu>,
+    _handle: Arc<dyn VcpuHandle>,
+    memory: Memory,
+    ports: Arc<Ports>,
+    template: Option<(Mode, VcpuState)>,
+}
+
+impl Rig {
+    /// A processor that `engine` runs and that is a `model`.
+    pub fn new(engine: &dyn Accelerator, model: CpuModel) -> Result<Self, RigError> {
+        let (memory, ports, clock) = (Memory::new()?, Arc::new(Ports::default()), Arc::new(StandingClock));
+        let context = VcpuContext {
+            bus: ports.clone(),
+            ram: memory.ram().clone(),
+            clock: clock.clone(),
+            alarm: clock,
+            model,
+            world: World::new(),
+        };
+        let made = engine.create_vcpu(VcpuId(0), context);
+        let (vcpu, handle) = made.map_err(|source| RigError::Engine { engine: engine.name(), source })?;
+        Ok(Self { engine: engine.name(), vcpu, _handle: handle, memory, ports, template: None })
+    }
+
+    /// The engine's name.
+    pub fn engine(&self) -> &'static str {
+        self.engine
+    }
+
+    /// The ports.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Maps what `map` names, and makes ready what exceptions need in `mode`.
+    pub fn prepare(&mut self, mode: Mode, map: &PageMap) {
+        let root = self.memory.root();
+        self.memory.prepare(mode, map);
+        if self.memory.root() != root || self.template.as_ref().is_none_or(|(known, _)| *known != mode) {
+            self.template = None;
+        }
+    }
+
+    /// Memory, as [`Rig::prepare`] mapped it.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Memory, to be put back.
+    pub fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    /// The state at `cpl` in `mode`, with the register pattern.
+    pub fn start(&self, mode: Mode, cpl: u8) -> VcpuState {
+        template::state(mode, cpl, self.memory.root())
+    }
+
+    fn failed(&self, source: AccelError) -> RigError {
+        RigError::Engine { engine: self.engine, source }
+    }
+
+    /// Runs the instructions in `code`, which lie where `start` says, until they are done or one of them raises something.
+    /// Repeated ones are run to their end.
+    pub fn run(&mut self, mode: Mode, start: &VcpuState, code: &[u8]) -> Result<Finish, RigError> {
+        let repeated = shape(mode, code);
+        self.run_shape(mode, start, &repeated)
+    }
+
+    fn run_shape(&mut self, mode: Mode, start: &VcpuState, repeated: &[bool]) -> Result<Finish, RigError> {
+        let below_stack = self.save_below_stack(mode, start);
+        self.vcpu.load(start).map_err(|source| self.failed(source))?;
+        let mut state = start.clone();
+        for is_repeated in repeated {
+            let at = state.rip;
+            for round in 0.. {
+                if round == PATIENCE {
+                    return Ok(Finish { state, end: End::Hang, delivered: None });
+                }
+                if let Some(finish) = self.step(mode, start, &mut state, &below_stack)? {
+                    return Ok(finish);
+                }
+                if !is_repeated || state.rip != at {
+                    break;
+                }
+            }
+        }
+        Ok(Finish { state, end: End::Done, delivered: None })
+    }
+
+    /// One step. What it returns is the end.
+    fn step(
+        &mut self,
+        mode: Mode,
+        start: &VcpuState,
+        state: &mut VcpuState,
+        below_stack: &[(u64, Vec<u8>)],
+    ) -> Result<Option<Finish>, RigError> {
+        let reason = self.vcpu.step().map_err(|source| self.failed(source))?;
+        *state = self.vcpu.save().map_err(|source| self.failed(source))?;
+        let is_trapped = !state.events.pending_debug.is_empty() && state.events.activity == Activity::Running;
+        if is_trapped && state.events.shadow == dragoman_state::InterruptShadow::None {
+            // A trap comes before the next instruction.
+            self.vcpu.step().map_err(|source| self.failed(source))?;
+            *state = self.vcpu.save().map_err(|source| self.failed(source))?;
+        }
+        match reason {
+            ExitReason::TripleFault(_) => return Ok(Some(Finish { state: state.clone(), end: End::Crash, delivered: None })),
+            ExitReason::Stopped | ExitReason::StepDone | ExitReason::HaltedForever => {}
+        }
+        let Some(delivered) = delivery::take_back(mode, &self.memory, start, state) else { return Ok(None) };
+        for (at, bytes) in below_stack {
+            self.memory.write(*at, bytes);
+        }
+        // Delivery halts nothing, but the step after a trap may have come to the handler's HLT.
+        state.events.activity = Activity::Running;
+        let address = if delivered.vector == 14 { state.cr2 } else { 0 };
+        let end = End::Fault { vector: delivered.vector, error: delivered.error.unwrap_or(0), address };
+        Ok(Some(Finish { state: state.clone(), end, delivered: Some(delivered) }))
+    }
+
+    /// What lies below the stack pointer where exceptions are pushed onto the running stack, to be put back.
+    fn save_below_stack(&self, mode: Mode, start: &VcpuState) -> Vec<(u64, Vec<u8>)> {
+        const FRAME: u64 = 16;
+        if mode.is_long() || start.cpl() != 0 {
+            return Vec::new();
+        }
+        let stack = start.segment(dragoman_state::SegmentIndex::Ss);
+        let mask = if stack.attributes.is_big() { 0xffff_ffff } else { 0xffff };
+        let at = stack.base + (start.gpr[Gpr::RSP].wrapping_sub(FRAME) & mask);
+        let mut bytes = vec![0; FRAME as usize];
+        self.memory.read(at, &mut bytes);
+        vec![(at, bytes)]
+    }
+
+    /// Runs a case of user code, as the host's processor would. The memory that [`Rig::prepare`] mapped must be the case's.
+    pub fn run_case(&mut self, case: &Case) -> Result<Outcome, RigError> {
+        let repeated = shape(case.mode, case.code());
+        let mut start = match &self.template {
+            Some((mode, state)) if *mode == case.mode => state.clone(),
+            _ => {
+                let state = self.start(case.mode, 3);
+                self.template = Some((case.mode, state.clone()));
+                state
+            }
+        };
+        template::load(&mut start, case.mode, &case.registers);
+        for window in case.windows() {
+            self.memory.write(window.at, Case::bytes_of(window, &case.memory));
+        }
+        self.place_code(case);
+        let finish = self.run_shape(case.mode, &start, &repeated)?;
+        let mut outcome = Outcome { end: finish.end, registers: template::read(&finish.state), memory: case.memory };
+        outcome.registers.rflags &= !RFlags::VM.bits();
+        for window in case.windows() {
+            let range = window.from as usize..(window.from + window.length) as usize;
+            self.memory.read(window.at, &mut outcome.memory[range]);
+            self.memory.clear(window.at, window.length as usize);
+        }
+        Ok(outcome)
+    }
+
+    /// Writes the code where it is not there yet, so that what was decoded from it stays decoded.
+    fn place_code(&self, case: &Case) {
+        let mut now = [0; crate::case::CODE_ROOM];
+        // What follows the code in its page is HLT.
+        let room = (layout::PAGE - case.code_at % layout::PAGE) as usize;
+        let length = now.len().min(room.max(case.code_length as usize));
+        self.memory.read(case.code_at, &mut now[..length]);
+        if now[..length] != case.code[..length] {
+            self.memory.write(case.code_at, &case.code[..length]);
+        }
+    }
+
+    /// Takes the code of `case` away.
+    pub fn remove_code(&self, case: &Case) {
+        self.memory.clear(case.code_at, crate::case::CODE_ROOM);
+    }
+
+    /// Guest memory at a physical address, for checks.
+    pub fn read_physical(&self, at: u64, bytes: &mut [u8]) -> bool {
+        self.memory.ram().read(GuestPhys(at), bytes).is_ok()
+    }
+}
+
+/// For each instruction in `code`: whether it is a repeated string instruction.
+pub fn shape(mode: Mode, code: &[u8]) -> Vec<bool> {
+    let mut decoder = Decoder::new(mode.bitness(), code, DecoderOptions::NONE);
+    let mut shape = Vec::new();
+    while decoder.can_decode() {
+        let insn = decoder.decode();
+        shape.push(insn.is_string_instruction() && (insn.has_rep_prefix() || insn.has_repne_prefix()));
+        if insn.is_invalid() {
+            break;
+        }
+    }
+    if shape.is_empty() {
+        shape.push(false);
+    }
+    shape
+}

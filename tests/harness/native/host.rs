@@ -1,0 +1,54 @@
+//! What the host's processor is, as far as it decides which results can be compared.
+
+/// The host's processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The vendor's identification: GenuineIntel, AuthenticAMD.
+    pub vendor: String,
+    /// What the vendor calls this generation, abbreviated, or family and model where we do not know.
+    pub name: String,
+    /// The data pointer of the x87 unit is written by instructions that raise an unmasked exception alone.
+    pub fdp_on_exception_only: bool,
+    /// The x87 unit keeps no selectors.
+    pub zero_fcs_fds: bool,
+}
+
+#[rustfmt::skip] // a table: vendor, family, model from, model to, name
+#[cfg(target_arch = "x86_64")]
+const GENERATIONS: &[(&str, u32, u32, u32, &str)] = &[
+    ("GenuineIntel", 0x06, 0x55, 0x55, "SKX"),
+    ("GenuineIntel", 0x06, 0x6a, 0x6c, "ICX"),
+    ("GenuineIntel", 0x06, 0x8f, 0x8f, "SPR"),
+    ("GenuineIntel", 0x06, 0xcf, 0xcf, "EMR"),
+    ("GenuineIntel", 0x06, 0xad, 0xae, "GNR"),
+    ("AuthenticAMD", 0x17, 0x00, 0x2f, "ZEN1"),
+    ("AuthenticAMD", 0x17, 0x30, 0xff, "ZEN2"),
+    ("AuthenticAMD", 0x19, 0x00, 0x0f, "ZEN3"),
+    ("AuthenticAMD", 0x19, 0x10, 0x1f, "ZEN4"),
+    ("AuthenticAMD", 0x19, 0x20, 0x5f, "ZEN3"),
+    ("AuthenticAMD", 0x19, 0x60, 0xff, "ZEN4"),
+    ("AuthenticAMD", 0x1a, 0x00, 0xff, "ZEN5"),
+];
+
+#[cfg(target_arch = "x86_64")]
+impl Host {
+    /// Asks the processor. UNSAFETY: CPUID exists on every x86-64 processor; the compiler's function for it was made safe
+    /// in some release, so the block may be needless.
+    pub fn identify() -> Self {
+        #[allow(unused_unsafe, clippy::allow_attributes, reason = "safe in newer compilers")]
+        // SAFETY: CPUID exists here.
+        let cpuid = |leaf: u32| unsafe { std::arch::x86_64::__cpuid_count(leaf, 0) };
+        let first = cpuid(0);
+        let bytes: Vec<u8> = [first.ebx, first.edx, first.ecx].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let vendor = String::from_utf8_lossy(&bytes).into_owned();
+        let signature = cpuid(1).eax;
+        let base = signature >> 8 & 0xf;
+        let family = if base == 0xf { base + (signature >> 20 & 0xff) } else { base };
+        let model = signature >> 4 & 0xf | if base >= 6 { signature >> 12 & 0xf0 } else { 0 };
+        let known =
+            GENERATIONS.iter().find(|(of, f, from, to, _)| *of == vendor && *f == family && (*from..=*to).contains(&model));
+        let name = known.map_or_else(|| format!("F{family:x}M{model:x}"), |known| known.4.to_string());
+        let features = if first.eax >= 7 { cpuid(7).ebx } else { 0 };
+        Self { vendor, name, fdp_on_exception_only: features & 1 << 6 != 0, zero_fcs_fds: features & 1 << 13 != 0 }
+    }
+}
