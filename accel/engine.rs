@@ -125,14 +125,17 @@ pub struct VcpuContext {
     pub world: Arc<World>,
 }
 
+/// A processor, and the handle by which other threads reach it.
+pub type Created = (Box<dyn Vcpu>, Arc<dyn VcpuHandle>);
+
 /// An engine.
 pub trait Accelerator: Send + Sync {
     /// The name that users choose it by.
     fn name(&self) -> &'static str;
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
-    /// A new processor in its power-on state, and the handle by which other threads reach it.
-    fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<(Box<dyn Vcpu>, Arc<dyn VcpuHandle>), AccelError>;
+    /// A new processor in its power-on state.
+    fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<Created, AccelError>;
 }
 
 /// How other threads reach a processor. Callable from any thread; takes no lock that a running processor holds.

@@ -116,13 +116,9 @@ impl InterpretedVcpu {
     fn find_block(&mut self, at: u64, code: GuestPhys) -> Result<BlockId, Fault> {
         match self.blocks.find(code, self.cpu.mode) {
             Some((id, None)) => return Ok(id),
-            Some((id, Some(tail))) => {
-                // The second page may be mapped to other memory than when the block was decoded.
-                if self.fetch(next_page(at))?.page() == tail {
-                    return Ok(id);
-                }
-            }
-            None => {}
+            // The second page may be mapped to other memory than when the block was decoded.
+            Some((id, Some(tail))) if self.fetch(next_page(at))?.page() == tail => return Ok(id),
+            Some(_) | None => {}
         }
         self.decode(at, code)
     }

@@ -138,7 +138,7 @@ impl Mmu {
     #[inline(always)]
     pub fn fetch_fast(&self, view: ViewIndex, at: u64) -> Option<GuestPhys> {
         let entry = self.views[view as usize].fetch.slot(at);
-        (entry.tag == at & !(PAGE_SIZE - 1)).then(|| GuestPhys(entry.addend | at & (PAGE_SIZE - 1)))
+        (entry.tag == at & !(PAGE_SIZE - 1)).then_some(GuestPhys(entry.addend | at & (PAGE_SIZE - 1)))
     }
 
     // The slow path

@@ -102,7 +102,7 @@ fn an_address_that_is_not_canonical_is_never_fast_and_is_refused() {
 fn what_is_remembered_stays_until_it_is_flushed_and_a_page_flush_takes_one_page() {
     let mut scene = Scene::new();
     for page in [3, 4] {
-        scene.map(page, 0x20_0000 + 0x1000 * page | RW);
+        scene.map(page, (0x20_0000 + 0x1000 * page) | RW);
         assert!(scene.locate(AccessKind::Read, 0x1000 * page).is_ok());
         scene.map(page, 0);
     }

@@ -111,7 +111,7 @@ impl Overlay {
 
     #[inline(always)]
     fn with(self, which: u8, value: bool) -> Self {
-        Self(self.0 & !(which * 3) | which | u8::from(value) * which << 1)
+        Self(self.0 & !(which * 3) | which | (u8::from(value) * which) << 1)
     }
 }
 

@@ -88,7 +88,7 @@ fn aam(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let base = i.immediate & 0xff;
     let al = ax & 0xff;
     let high = al.checked_div(base).ok_or(Fault::DE)?;
-    finish(cpu, high << 8 | al % base, false, false);
+    finish(cpu, high << 8 | (al % base), false, false);
     Ok(())
 }
 

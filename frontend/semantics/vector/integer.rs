@@ -25,7 +25,7 @@ macro_rules! both {
 #[rustfmt::skip]
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     use VectorOp as V;
-    let mut rows: Vec<Row<M>> = Vec::new();
+    let mut rows: Vec<Row<M>> = Vec::with_capacity(160);
     both!(rows, V::Add(B),               Paddb_mm_mmm64,   Paddb_xmm_xmmm128);
     both!(rows, V::Add(W),               Paddw_mm_mmm64,   Paddw_xmm_xmmm128);
     both!(rows, V::Add(D),               Paddd_mm_mmm64,   Paddd_xmm_xmmm128);

@@ -200,7 +200,7 @@ fn of_two(cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(&mut Unit, F80, F80) -> F8
 
 /// `FSQRT`.
 fn fsqrt(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
-    unary(cpu, i, |a, env| sqrt(a, env))
+    unary(cpu, i, sqrt)
 }
 
 /// `FABS`: the sign is cleared, whatever the register holds.

@@ -118,7 +118,7 @@ pub fn is_loadable(selector: u16, has_ldt: bool) -> bool {
         0..=3 | layout::selector::USER_DATA => true,
         _ if selector & 7 == 7 && has_ldt => {
             let entry = LDT_ENTRIES.get(usize::from(selector >> 3));
-            entry.is_some_and(|entry| !entry.is_absent && !(entry.kind == Kind::Code && entry.is_restricted))
+            entry.is_some_and(|entry| !(entry.is_absent || entry.kind == Kind::Code && entry.is_restricted))
         }
         _ => false,
     }

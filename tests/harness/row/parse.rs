@@ -118,7 +118,10 @@ impl Row {
     }
 }
 
-fn parse_mode(text: &str) -> Result<(Mode, u8, Vec<(String, bool)>), String> {
+/// The mode, the privilege level, and which features there must or must not be.
+type Setting = (Mode, u8, Vec<(String, bool)>);
+
+fn parse_mode(text: &str) -> Result<Setting, String> {
     let mut words = text.split_whitespace();
     let first = words.next().unwrap_or_default();
     let (name, cpl) = first.split_once('/').map_or((first, None), |(name, cpl)| (name, Some(cpl)));
