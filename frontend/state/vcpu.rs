@@ -35,9 +35,18 @@ impl Gpr {
 
 /// The general-purpose registers, and beside them two that are no architecture ([`Gpr::ZERO`], [`Gpr::BLOCK`]), so
 /// that an effective address is three loads and no branch. Sized so that any five-bit number is an index.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, Default)]
 #[repr(transparent)]
 pub struct GprFile([u64; 32]);
+
+/// By what is architecture.
+impl PartialEq for GprFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.0[..16] == other.0[..16]
+    }
+}
+
+impl Eq for GprFile {}
 
 impl std::ops::Index<Gpr> for GprFile {
     type Output = u64;

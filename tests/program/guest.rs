@@ -8,9 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The program under test.
+/// The program under test. Where it was compiled for another processor, `DRAGOMAN_RUNNER` holds the command that runs it,
+/// one word a line.
 pub fn dragoman() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_dragoman"))
+    let program = env!("CARGO_BIN_EXE_dragoman");
+    let runner = std::env::var("DRAGOMAN_RUNNER").unwrap_or_default();
+    let mut words = runner.lines().chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
 }
 
 /// Where guests are, where `cargo xtask guest` has made them; prints why a test is skipped where not.

@@ -92,15 +92,9 @@ impl Memory {
         }
     }
 
-    /// Puts the processor's own pages back to what they held at the start.
-    pub fn restore_system(&mut self) {
-        for (linear, bytes) in &self.system {
-            let mut now = vec![0; bytes.len()];
-            self.read_physical(*linear, &mut now);
-            if now != *bytes {
-                self.write_physical(*linear, bytes);
-            }
-        }
+    /// Makes the next [`Memory::prepare`] begin anew.
+    pub fn forget(&mut self) {
+        self.mode = None;
     }
 
     fn take_frame(&mut self) -> u64 {

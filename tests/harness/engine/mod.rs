@@ -15,6 +15,13 @@ pub use rig::{Finish, Rig, RigError, shape};
 pub use surroundings::Ports;
 pub use template::{read as user_view, segment};
 
+use crate::Mode;
+
+/// The state at `cpl` in `mode`, with the register pattern and without page tables.
+pub fn start(mode: Mode, cpl: u8) -> dragoman_state::VcpuState {
+    template::state(mode, cpl, 0)
+}
+
 /// Every engine that instructions are judged on. The one list of them.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {
     vec![Box::new(Interpreter)]

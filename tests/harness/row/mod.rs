@@ -13,7 +13,8 @@ pub use expression::Expression;
 pub use faults::ExpectedFault;
 pub use file::{Line, RowFile};
 pub use parse::RowError;
-pub use place::{Field, Model, Part, Place, SegmentName, segment_of};
+pub use place::{Field, Model, Part, Place, SegmentName, segment_of, segment_slot};
+pub use print::shown;
 pub use value::Value;
 
 use crate::{Mode, layout};

@@ -52,6 +52,28 @@ pub fn parse(name: &str) -> Option<Place> {
         .or_else(|| control_bit(name))
 }
 
+/// Every place, each once.
+pub fn all() -> impl Iterator<Item = Place> {
+    let data = SegmentIndex::ALL.into_iter().map(SegmentName::Data);
+    let segments = data.chain([SegmentName::Ldtr, SegmentName::Tr]).flat_map(|register| {
+        [Field::Selector, Field::Base, Field::Limit, Field::Attributes].map(|field| Place::Segment(register, field))
+    });
+    let is_whole = |place: &Place| !matches!(place, Place::Rflags);
+    let plain = PLAIN.iter().map(|(_, place)| *place).filter(is_whole).scan(Vec::new(), |seen: &mut Vec<Place>, place| {
+        let is_new = !seen.contains(&place);
+        seen.push(place);
+        Some(is_new.then_some(place))
+    });
+    (0..16)
+        .map(|n| Place::Gpr(n, Part::Qword))
+        .chain(plain.flatten())
+        .chain(FLAGS.iter().map(|(_, flag)| Place::Flag(*flag)))
+        .chain(segments)
+        .chain(MODEL.iter().map(|(_, model)| Place::Model(*model)))
+        .chain((0..8).map(Place::St))
+        .chain((0..32).map(Place::Ymm))
+}
+
 fn gpr(name: &str) -> Option<Place> {
     if let Some(n) = ["ah", "ch", "dh", "bh"].iter().position(|known| *known == name) {
         return Some(Place::Gpr(n as u8, Part::HighByte));

@@ -124,6 +124,11 @@ impl Place {
         names::parse(name)
     }
 
+    /// Every place, each once: whole registers, single flags and fields.
+    pub fn all() -> impl Iterator<Item = Self> {
+        names::all()
+    }
+
     /// How many bits it has.
     pub fn bits(self) -> u32 {
         match self {

@@ -86,6 +86,8 @@ impl Kit {
         command.arg(subcommand).args(["--target", target.triple, "--target-dir"]).arg(places.root.join("target/cross"));
         let linker = self.tools.wrapper(target, "gcc");
         let mut runner = [self.tools.emulator(target), "-L".into(), self.tools.sysroot(target)];
+        // For programs that tests start.
+        command.env("DRAGOMAN_RUNNER", runner.join("\n"));
         runner.iter_mut().for_each(|word| *word = format!("{word:?}"));
         // As configuration and not as variables, because a path in the cache may hold a space.
         command.arg("--config").arg(format!("target.{}.linker = {linker:?}", target.triple));
