@@ -127,7 +127,10 @@ impl Processor {
         let at = if segment.is_flat() {
             offset
         } else {
-            dragoman_frontend::semantics::segmentation::linear(&self.state, segment, offset, 16, is_write)?.0
+            let checked = dragoman_frontend::semantics::segmentation::linear(&self.state, segment, offset, 16, is_write);
+            // An operand that is not aligned is refused first.
+            let base = self.state.segment(segment.index()).base;
+            checked.map_err(|fault| if must_align && base.wrapping_add(offset) % 16 != 0 { Fault::GP0 } else { fault })?.0
         };
         if must_align && at % 16 != 0 { Err(Fault::GP0) } else { Ok(at) }
     }
@@ -139,7 +142,7 @@ impl Processor {
         // Only where the two halves are in different pages can the second fault after the first is written.
         if at & 0xfff > 0xff0 {
             self.place(self.view, AccessKind::Write, segment, at)?;
-            self.place(self.view, AccessKind::Write, segment, at.wrapping_add(15))?;
+            self.place(self.view, AccessKind::Write, segment, (at | 0xfff).wrapping_add(1))?;
         }
         for (at, half) in [(at, value as u64), (above, (value >> 64) as u64)] {
             if !self.mmu.store_fast(self.view, at, Width::Qword, half) {

@@ -14,7 +14,7 @@ use acpi_tables::{
     sdt::Sdt,
 };
 
-use super::{MOST_CPUS, OEM, OEM_REVISION, OEM_TABLE, PCI_ISA_INTERRUPTS, PIRQ_GSI, Platform, to_bytes};
+use super::{MOST_CPUS, OEM, OEM_REVISION, OEM_TABLE, PCI_ISA_INTERRUPTS, PIRQ_GSI, Platform, sealed, to_bytes};
 use crate::{
     acpi_pm::{self, SLP_TYP_S5, SMI_PORTS},
     hpet, piix4, uart,
@@ -79,7 +79,7 @@ pub(super) fn dsdt(platform: &Platform) -> Vec<u8> {
         )]),
     ];
     table.append_slice(&to_bytes(&Code::of(&parts.each_ref().map(|part| part as &dyn Aml))));
-    table.as_slice().to_vec()
+    sealed(&table)
 }
 
 /// `\_S5`: how to switch off. There is no other sleep state.

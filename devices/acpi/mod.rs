@@ -11,7 +11,7 @@ mod tests;
 
 use std::ops::Range;
 
-use acpi_tables::{Aml, facs::FACS, rsdp::Rsdp, xsdt::XSDT};
+use acpi_tables::{Aml, facs::FACS, rsdp::Rsdp, sdt::Sdt, xsdt::XSDT};
 use dragoman_state::{GuestPhys, Port};
 
 /// Who made the tables.
@@ -125,6 +125,18 @@ impl Placer {
         self.tables.push(Table { signature, address, bytes });
         address
     }
+}
+
+/// The bytes of `table`, with the length and the sum in its header. The library writes the length in the host's byte order.
+fn sealed(table: &Sdt) -> Vec<u8> {
+    const LENGTH: std::ops::Range<usize> = 4..8;
+    const CHECKSUM: usize = 9;
+    let mut bytes = table.as_slice().to_vec();
+    let length = bytes.len() as u32;
+    bytes[LENGTH].copy_from_slice(&length.to_le_bytes());
+    bytes[CHECKSUM] = 0;
+    bytes[CHECKSUM] = bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_sub(*byte));
+    bytes
 }
 
 fn to_bytes(aml: &dyn Aml) -> Vec<u8> {

@@ -10,7 +10,7 @@ use acpi_tables::{
 };
 use dragoman_state::GuestPhys;
 
-use super::{MOST_CPUS, OEM, OEM_REVISION, OEM_TABLE, Platform, SCI, to_bytes};
+use super::{MOST_CPUS, OEM, OEM_REVISION, OEM_TABLE, Platform, SCI, sealed, to_bytes};
 use crate::{
     acpi_pm::{ACPI_DISABLE, ACPI_ENABLE, SMI_COMMAND, offset},
     hpet, pci,
@@ -101,7 +101,7 @@ pub(super) fn madt(platform: &Platform) -> Vec<u8> {
         // Local x2APIC NMI, likewise.
         table.append_slice(&[0x0a, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0]);
     }
-    table.as_slice().to_vec()
+    sealed(&table)
 }
 
 /// The HPET's table.
@@ -115,5 +115,5 @@ pub(super) fn hpet(platform: &Platform) -> Vec<u8> {
     table.append_slice(&[NUMBER]);
     table.append_slice(&SHORTEST.to_le_bytes());
     table.append_slice(&[0]); // no page protection
-    table.as_slice().to_vec()
+    sealed(&table)
 }

@@ -1,7 +1,10 @@
 //! Code bytes to blocks.
 
 use dragoman_state::GuestPhys;
-use iced_x86::{Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{
+    Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess,
+    Register,
+};
 
 use super::{Attributes, CodeSize, Insn, Mode, Opcode, lower::lower};
 use crate::{
@@ -87,7 +90,7 @@ impl Decoder {
         let refusal = match error {
             DecoderError::NoMoreBytes => Some(Fault::GP0),
             _ if decoded.code() == Code::INVALID => Some(Fault::UD),
-            _ => self.attributes[insn.opcode.index()].refuse(mode),
+            _ => self.attributes[insn.opcode.index()].refuse(mode).or_else(|| writes_code(decoded, mode).then_some(Fault::GP0)),
         };
         let Some(fault) = refusal else {
             let ends = decoded.flow_control() != FlowControl::Next
@@ -103,6 +106,17 @@ impl Decoder {
         insn.length = insn.length.max(1);
         (insn, true)
     }
+}
+
+/// Whether it would write through CS where that is a code segment, which can never be written. SDM: vol. 3 §5.5.
+fn writes_code(decoded: &Instruction, mode: Mode) -> bool {
+    if decoded.memory_segment() != Register::CS || mode.is_64bit() || !mode.is_protected() {
+        return false;
+    }
+    let mut factory = InstructionInfoFactory::new();
+    let is_write =
+        |access| matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite);
+    factory.info(decoded).used_memory().iter().any(|memory| memory.segment() == Register::CS && is_write(memory.access()))
 }
 
 /// Encodings that mean something else on processors that lack a feature.

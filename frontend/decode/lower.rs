@@ -1,7 +1,7 @@
 //! From the decoder's instruction to ours: every choice that the encoding and the mode make, made once.
 
 use dragoman_state::{Gpr, SegmentIndex, Width};
-use iced_x86::{Code, ConditionCode, Instruction, OpKind, Register};
+use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
 use super::{Condition, Insn, InsnFlags, Kind, Mode, Opcode, Operand, SegmentUse};
 
@@ -20,16 +20,19 @@ pub(super) fn lower(insn: &Instruction, mode: Mode) -> Insn {
         base: address_register(insn.memory_base()),
         index: address_register(insn.memory_index()),
         scale: insn.memory_index_scale().trailing_zeros() as u8,
-        segment: segment_use(insn.memory_segment(), mode),
+        segment: segment_use(memory_segment(insn, mode), mode),
         stack_width: mode.stack_width(),
         stack_segment: mode.segment_use(SegmentIndex::Ss),
         memory_size: insn.memory_size().size().min(255) as u8,
-        condition: condition(insn.condition_code()),
+        condition: condition(insn),
     };
     for n in 0..insn.op_count().min(4) {
         lowered.operands[n as usize] = operand(insn, n);
     }
     lowered.width = operation_width(insn, &lowered, mode);
+    if insn.code() == Code::Arpl_r32m16_r32 {
+        lowered.operands[0].width = Width::Word;
+    }
     if has_extended_immediate(insn) {
         lowered.immediate = lowered.width.truncate(lowered.immediate);
     }
@@ -199,10 +202,35 @@ fn flags(insn: &Instruction) -> InsnFlags {
     flags
 }
 
-fn condition(code: ConditionCode) -> Condition {
+/// The segment of the memory operand. In 64-bit mode, prefixes other than FS and GS do nothing, not even to which fault
+/// an address raises that is not canonical.
+fn memory_segment(insn: &Instruction, mode: Mode) -> Register {
+    match insn.memory_segment() {
+        segment @ (Register::FS | Register::GS) => segment,
+        segment if !mode.is_64bit() => segment,
+        _ => match insn.memory_base() {
+            Register::RSP | Register::RBP | Register::ESP | Register::EBP => Register::SS,
+            _ => Register::DS,
+        },
+    }
+}
+
+fn condition(insn: &Instruction) -> Condition {
     use ConditionCode as C;
-    match code {
-        C::None | C::o => Condition::O,
+    match insn.condition_code() {
+        // The decoder's conditions leave those of the x87 unit out.
+        C::None => match insn.mnemonic() {
+            Mnemonic::Fcmovb => Condition::B,
+            Mnemonic::Fcmovnb => Condition::Ae,
+            Mnemonic::Fcmove => Condition::E,
+            Mnemonic::Fcmovne => Condition::Ne,
+            Mnemonic::Fcmovbe => Condition::Be,
+            Mnemonic::Fcmovnbe => Condition::A,
+            Mnemonic::Fcmovu => Condition::P,
+            Mnemonic::Fcmovnu => Condition::Np,
+            _ => Condition::O,
+        },
+        C::o => Condition::O,
         C::no => Condition::No,
         C::b => Condition::B,
         C::ae => Condition::Ae,
@@ -230,7 +258,7 @@ fn operation_width(insn: &Instruction, lowered: &Insn, mode: Mode) -> Width {
         Retnw | Retnw_imm16 | Retfw | Retfw_imm16 | Iretw | Pushfw | Popfw | Pushaw | Popaw | Leavew | Enterw_imm16_imm8
         | Pushw_CS | Pushw_DS | Pushw_ES | Pushw_FS | Pushw_GS | Pushw_SS | Popw_DS | Popw_ES | Popw_FS | Popw_GS | Popw_SS
         | Call_ptr1616 | Jmp_ptr1616 | Call_m1616 | Jmp_m1616 | Cbw | Cwd | Lgdt_m1632_16 | Lidt_m1632_16 | Sgdt_m1632_16
-        | Sidt_m1632_16 => Width::Word,
+        | Sidt_m1632_16 | Arpl_r32m16_r32 => Width::Word,
         Retnd | Retnd_imm16 | Retfd | Retfd_imm16 | Iretd | Pushfd | Popfd | Pushad | Popad | Leaved | Enterd_imm16_imm8
         | Pushd_CS | Pushd_DS | Pushd_ES | Pushd_FS | Pushd_GS | Pushd_SS | Popd_DS | Popd_ES | Popd_FS | Popd_GS | Popd_SS
         | Call_ptr1632 | Jmp_ptr1632 | Call_m1632 | Jmp_m1632 | Sysretd | Sysexitd | Cwde | Cdq | Lgdt_m1632 | Lidt_m1632

@@ -147,10 +147,12 @@ impl LazyFlags {
         let top = result & width.sign_bit() != 0;
         let below_top = result & width.sign_bit() >> 1 != 0;
         let through = b % (bits + 1);
+        if through == 0 && matches!(rule, FlagRule::Rcl | FlagRule::Rcr) {
+            return;
+        }
         let carry = match rule {
             FlagRule::Rol => result & 1 != 0,
             FlagRule::Ror => top,
-            _ if through == 0 => self.carry(),
             FlagRule::Rcl => a >> (bits - through) & 1 != 0,
             _ => a >> (through - 1) & 1 != 0,
         };

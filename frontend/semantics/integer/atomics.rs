@@ -31,6 +31,8 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 7] {
 fn cmpxchg<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let src = i.read(m, 1)?;
     let expected = m.gpr(Gpr::RAX, i.width);
+    // A register is written only where it is to change, which a 32-bit write would show in its upper half.
+    let whole = if i.width == Width::Dword { Width::Qword } else { i.width };
     let (dst, is_equal) = if i.is_locked() {
         let at = m.address(i);
         let dst = m.compare_exchange(i.segment, at, i.width, expected, src)?;
@@ -38,12 +40,17 @@ fn cmpxchg<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     } else {
         let dst = i.read_to_modify(m, 0)?;
         let is_equal = m.equal(dst, expected);
-        let value = m.select(is_equal, src, dst);
-        i.write(m, 0, value)?;
+        if i.is_memory(0) || whole == i.width {
+            let value = m.select(is_equal, src, dst);
+            i.write(m, 0, value)?;
+        } else {
+            let register = Gpr(i.operands[0].register);
+            let old = m.gpr(register, whole);
+            let value = m.select(is_equal, src, old);
+            m.set_gpr(register, whole, value);
+        }
         (dst, is_equal)
     };
-    // The accumulator is written only where it differs, which a 32-bit write would show in its upper half.
-    let whole = if i.width == Width::Dword { Width::Qword } else { i.width };
     let old = m.gpr(Gpr::RAX, whole);
     let accumulator = m.select(is_equal, old, dst);
     m.set_gpr(Gpr::RAX, whole, accumulator);

@@ -108,12 +108,20 @@ pub(in super::super) fn repeat(
         return once(cpu, 1).map(|_| ());
     }
     let mut budget = ELEMENTS_AT_ONCE;
+    // An element that faults leaves the flags as they were before the first. SDM: vol. 2, REP.
+    let flags = cpu.state().rflags;
     loop {
         let count = i.address_width.truncate(cpu.state().gpr[Gpr::RCX]);
         if count == 0 {
             return Ok(());
         }
-        let (done, is_over) = once(cpu, count)?;
+        let (done, is_over) = match once(cpu, count) {
+            Ok(done) => done,
+            Err(fault) => {
+                cpu.state_mut().rflags = flags;
+                return Err(fault);
+            }
+        };
         cpu.write_gpr(Gpr::RCX, i.address_width, count - done);
         if is_over || count == done {
             return Ok(());
@@ -190,8 +198,9 @@ fn cmps(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let strings = Strings::new(cpu, i);
     repeat(cpu, i, |cpu, _| {
         let (from, with) = (strings.source(cpu)?, strings.destination(cpu, false)?);
-        let a = cpu.read(from, strings.width, Privilege::Current)?;
+        // The order is seen only where both fault.
         let b = cpu.read(with, strings.width, Privilege::Current)?;
+        let a = cpu.read(from, strings.width, Privilege::Current)?;
         strings.advance(cpu, Gpr::RSI, 1);
         strings.advance(cpu, Gpr::RDI, 1);
         Ok((1, compare(cpu, i, a, b)))

@@ -54,7 +54,8 @@ pub(super) fn enter_code(
     }
     let selector = selector.with_rpl(cpl);
     let segment = descriptor.segment(selector);
-    let is_inside = if is_64bit { is_canonical(cpu.state(), offset) } else { offset <= u64::from(segment.limit) };
+    // Of a 64-bit offset, other code takes the lower half.
+    let is_inside = if is_64bit { is_canonical(cpu.state(), offset) } else { offset & 0xffff_ffff <= u64::from(segment.limit) };
     if !is_inside {
         return Err(Fault::GP0);
     }
@@ -79,7 +80,7 @@ fn real_target(cpu: &dyn Cpu, selector: Selector, offset: u64) -> Result<Segment
 fn go(cpu: &mut dyn Cpu, code: Segment, offset: u64) {
     let state = cpu.state_mut();
     *state.segment_mut(SegmentIndex::Cs) = code;
-    state.rip = offset;
+    state.rip = if state.is_64bit() { offset } else { offset & 0xffff_ffff };
 }
 
 /// Far `JMP`.

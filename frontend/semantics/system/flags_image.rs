@@ -24,8 +24,8 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 4] {
     [
         row(Mnemonic::Cli,  helper!(cli),  ENDS),
         row(Mnemonic::Sti,  helper!(sti),  ENDS),
-        row(Mnemonic::Clac, helper!(clac), ENDS.union(Attributes::CPL0)),
-        row(Mnemonic::Stac, helper!(stac), ENDS.union(Attributes::CPL0)),
+        row(Mnemonic::Clac, helper!(clac), ENDS),
+        row(Mnemonic::Stac, helper!(stac), ENDS),
     ]
 }
 
@@ -159,14 +159,21 @@ fn sti(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Elsewhere these are no instructions.
+fn require_ring_0(cpu: &dyn Cpu) -> Result<(), Fault> {
+    if cpu.state().cpl() == 0 { Ok(()) } else { Err(Fault::UD) }
+}
+
 /// `CLAC`: supervisor accesses to user pages fault under SMAP.
 fn clac(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    require_ring_0(cpu)?;
     cpu.state_mut().rflags.remove(RFlags::AC);
     Ok(())
 }
 
 /// `STAC`: supervisor accesses to user pages are let through.
 fn stac(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    require_ring_0(cpu)?;
     cpu.state_mut().rflags |= RFlags::AC;
     Ok(())
 }

@@ -21,8 +21,8 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 6] {
     const PLAIN: Attributes = Attributes::PROTECTED;
     [
         row(Mnemonic::Syscall,  helper!(syscall),  Attributes::empty()),
-        row(Mnemonic::Sysret,   helper!(sysret),   Attributes::CPL0),
-        row(Mnemonic::Sysretq,  helper!(sysret),   Attributes::CPL0),
+        row(Mnemonic::Sysret,   helper!(sysret),   PLAIN),
+        row(Mnemonic::Sysretq,  helper!(sysret),   PLAIN),
         row(Mnemonic::Sysenter, helper!(sysenter), Attributes::empty()),
         row(Mnemonic::Sysexit,  helper!(sysexit),  PLAIN.union(Attributes::CPL0)),
         row(Mnemonic::Sysexitq, helper!(sysexit),  PLAIN.union(Attributes::CPL0)),
@@ -66,6 +66,9 @@ fn sysret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let state = cpu.state();
     if !state.is_64bit() || !state.efer.contains(Efer::SCE) {
         return Err(Fault::UD);
+    }
+    if state.cpl() != 0 {
+        return Err(Fault::GP0);
     }
     let is_64bit = i.width == Width::Qword;
     let target = i.width.truncate(state.gpr[Gpr::RCX]);

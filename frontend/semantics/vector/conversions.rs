@@ -76,7 +76,8 @@ fn to_integer<M: Machine>(m: &mut M, i: &Insn, is_double: bool, truncate: bool) 
 #[inline(always)]
 fn from_mmx<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     let is_register = i.operands[1].kind == Kind::Mmx;
-    if is_register || matches!(op, FloatOp::DwordsToSingle(_)) {
+    // With memory, no MMX register is in it, and the x87 unit is left alone.
+    if is_register {
         m.begin_mmx()?;
     }
     let (value, zero) = (i.read_mmx(m, 1)?, m.constant(0));

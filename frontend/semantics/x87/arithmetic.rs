@@ -182,7 +182,11 @@ pub(super) fn unary(cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(F80, &mut Enviro
 
 /// ST(0) ← f(ST(0), ST(1)).
 fn of_two(cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(&mut Unit, F80, F80) -> F80) -> Result<(), Fault> {
-    let mut unit = Unit::begin(cpu)?;
+    let unit = Unit::begin(cpu)?;
+    of_two_in(unit, cpu, i, f)
+}
+
+fn of_two_in(mut unit: Unit, cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(&mut Unit, F80, F80) -> F80) -> Result<(), Fault> {
     match (unit.st(0), unit.st(1)) {
         (Some(a), Some(b)) => {
             let result = f(&mut unit, a, b);
@@ -232,9 +236,17 @@ fn fscale_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     of_two(cpu, i, |unit, a, b| fscale(a, b, &mut unit.env))
 }
 
+/// A unit that begins a reduction: C2 will tell whether it is complete.
+fn begin_reduction(cpu: &mut dyn Cpu) -> Result<Unit, Fault> {
+    let mut unit = Unit::begin(cpu)?;
+    unit.x87.status.remove(StatusWord::C2);
+    Ok(unit)
+}
+
 /// `FPREM`.
 fn fprem_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
-    of_two(cpu, i, |unit, a, b| {
+    let unit = begin_reduction(cpu)?;
+    of_two_in(unit, cpu, i, |unit, a, b| {
         let remainder = fprem(a, b, &mut unit.env);
         remainder.reduction.record(&mut unit.x87.status);
         remainder.value
@@ -243,7 +255,8 @@ fn fprem_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// `FPREM1`.
 fn fprem1_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
-    of_two(cpu, i, |unit, a, b| {
+    let unit = begin_reduction(cpu)?;
+    of_two_in(unit, cpu, i, |unit, a, b| {
         let remainder = fprem1(a, b, &mut unit.env);
         remainder.reduction.record(&mut unit.x87.status);
         remainder.value

@@ -66,10 +66,13 @@ fn relate(unit: &mut Unit, a: F80, b: Source, is_quiet: bool) -> Relation {
 }
 
 fn run(cpu: &mut dyn Cpu, i: &Insn, mut unit: Unit, with: With, how: Comparison) {
+    let c1 = unit.x87.status & StatusWord::C1;
     let (relation, goes_on) = match (unit.st(0), with) {
         (Some(a), With::Source(b)) => {
             let relation = relate(&mut unit, a, b, how.is_quiet);
-            (relation, unit.retire_is_clean())
+            let goes_on = unit.retire_is_clean();
+            unit.x87.status = unit.x87.status.difference(StatusWord::C1) | c1;
+            (relation, goes_on)
         }
         _ => (Relation::Unordered, unit.underflow()),
     };
@@ -78,13 +81,13 @@ fn run(cpu: &mut dyn Cpu, i: &Insn, mut unit: Unit, with: With, how: Comparison)
         set_flags(cpu, relation);
     } else {
         set_conditions(&mut unit, relation);
+        unit.x87.status.remove(StatusWord::C1);
     }
     if goes_on {
         for _ in 0..how.pops {
             unit.pop();
         }
     }
-    unit.x87.status.remove(StatusWord::C1);
     unit.commit(cpu, i);
 }
 

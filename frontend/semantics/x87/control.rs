@@ -69,10 +69,9 @@ fn fcmov(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
             if holds {
                 unit.set(0, value);
             }
-            unit.x87.status.remove(StatusWord::C1);
         }
         _ => {
-            if unit.underflow() && holds {
+            if unit.underflow() {
                 unit.set(0, INDEFINITE);
             }
         }
@@ -85,6 +84,7 @@ fn fcmov(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 fn ffree(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let mut unit = Unit::begin(cpu)?;
     unit.free(registers(i).0);
+    unit.x87.status.remove(StatusWord::C1);
     unit.commit(cpu, i);
     Ok(())
 }
@@ -93,6 +93,7 @@ fn ffree(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 fn ffreep(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let mut unit = Unit::begin(cpu)?;
     unit.free(registers(i).0);
+    unit.x87.status.remove(StatusWord::C1);
     unit.pop();
     unit.commit(cpu, i);
     Ok(())

@@ -28,6 +28,7 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
         row(N::Fbld,   helper!(fbld_),  X87),
         row(N::Fst,    helper!(fst),    X87),
         row(N::Fstp,   helper!(fstp),   X87),
+        row(N::Fstpnce, helper!(fstpnce), X87),
         row(N::Fist,   helper!(fist),   X87),
         row(N::Fistp,  helper!(fistp),  X87),
         row(N::Fisttp, helper!(fisttp), X87),
@@ -236,6 +237,18 @@ fn store_register(cpu: &mut dyn Cpu, i: &Insn, pops: bool) -> Result<(), Fault> 
     if value.is_some() {
         unit.x87.status.remove(StatusWord::C1);
     }
+    unit.commit(cpu, i);
+    Ok(())
+}
+
+/// `FSTPNCE`, an encoding that no manual has: FSTP to a register that is silent about an empty one, and stores nothing then.
+fn fstpnce(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    let mut unit = Unit::begin(cpu)?;
+    if let Some(value) = unit.st(0) {
+        unit.set(registers(i).0, value);
+    }
+    unit.pop();
+    unit.x87.status.remove(StatusWord::C1);
     unit.commit(cpu, i);
     Ok(())
 }

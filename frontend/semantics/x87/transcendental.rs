@@ -81,6 +81,7 @@ fn fpatan_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 /// ST(0) ← f(ST(0)); out of range, C2 is set and nothing else happens.
 fn of_angle(cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(F80, &mut Environment) -> Option<F80>) -> Result<(), Fault> {
     let mut unit = Unit::begin(cpu)?;
+    unit.x87.status.remove(StatusWord::C2);
     match unit.st(0) {
         None => {
             if unit.underflow() {
@@ -114,6 +115,7 @@ fn fcos_(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 /// ST(0) ← the first of f(ST(0)), then a push of the second; out of range, C2 is set and nothing else happens.
 fn of_angle_twice(cpu: &mut dyn Cpu, i: &Insn, f: impl FnOnce(F80, &mut Environment) -> Option<(F80, F80)>) -> Result<(), Fault> {
     let mut unit = Unit::begin(cpu)?;
+    unit.x87.status.remove(StatusWord::C2);
     let result = match unit.st(0) {
         None => unit.underflow().then_some((INDEFINITE, INDEFINITE)),
         Some(_) if !unit.has_room() => unit.overflow().then_some((INDEFINITE, INDEFINITE)),

@@ -49,7 +49,8 @@ pub fn between(expected: &VcpuState, got: &VcpuState) -> Vec<Difference> {
         let (a, b) = (format!("{expected:#?}"), format!("{got:#?}"));
         let first = a.lines().zip(b.lines()).position(|(a, b)| a != b).unwrap_or(0);
         // The line that differs, with what leads to it.
-        let shown = |text: &str| text.lines().take(first + 1).skip(first.saturating_sub(4)).map(str::trim).collect::<Vec<_>>().join(" ");
+        let shown =
+            |text: &str| text.lines().take(first + 1).skip(first.saturating_sub(4)).map(str::trim).collect::<Vec<_>>().join(" ");
         found.push(Difference::new("what no row can name", shown(&a), shown(&b)));
     }
     found
@@ -63,11 +64,7 @@ pub fn between_images(expected: &[(u64, Vec<u8>)], got: &[(u64, Vec<u8>)]) -> Ve
         let mut n = 0;
         while let Some(first) = (n..a.len()).find(|n| a[*n] != b[*n]) {
             let end = (first..a.len()).find(|n| a[*n] == b[*n]).unwrap_or(a.len()).min(first + 32);
-            found.push(Difference::new(
-                format!("memory at {:#x}", at + first as u64),
-                hex(&a[first..end]),
-                hex(&b[first..end]),
-            ));
+            found.push(Difference::new(format!("memory at {:#x}", at + first as u64), hex(&a[first..end]), hex(&b[first..end])));
             n = end;
         }
     }

@@ -37,7 +37,11 @@ pub struct Setup {
 }
 
 /// Sets what `assignments` say of the processor, in the order that their meaning asks for.
-pub fn assign(state: &mut VcpuState, assignments: &[Assignment], hidden: impl Fn(SegmentName, u16) -> Option<dragoman_state::Segment>) {
+pub fn assign(
+    state: &mut VcpuState,
+    assignments: &[Assignment],
+    hidden: impl Fn(SegmentName, u16) -> Option<dragoman_state::Segment>,
+) {
     let mut places: Vec<_> = assignments
         .iter()
         .filter_map(|one| match one.target {

@@ -23,11 +23,11 @@ use super::{
     shared::{RawEnd, Shared},
 };
 
-/// How often the timer looks for a case that does not end, in microseconds.
-const TICK: libc::suseconds_t = 50_000;
+/// How often the timer looks for a case that does not end, in microseconds of the processor's time.
+const TICK: libc::suseconds_t = 4_000;
 /// How many ticks a case may see.
 const PATIENCE: u32 = 2;
-const SIGNALS: [c_int; 6] = [libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS, libc::SIGTRAP, libc::SIGALRM];
+const SIGNALS: [c_int; 6] = [libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS, libc::SIGTRAP, libc::SIGVTALRM];
 const SIGNAL_STACK: usize = 1 << 18;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,12 +55,12 @@ struct Child {
 /// The one child of this process, for its handlers.
 static CHILD: AtomicPtr<Child> = AtomicPtr::new(ptr::null_mut());
 
-// A case may set AC, under which compiled code would fault; the kernel clears the other flags that matter.
+// A case may set AC, under which compiled code would fault, and NT and ID, which the kernel would hand on to the next case.
 global_asm!(
     ".globl dragoman_harness_signal_entry",
     "dragoman_harness_signal_entry:",
     "pushfq",
-    "and dword ptr [rsp], 0xfffbffff",
+    "and dword ptr [rsp], 0xffdbbfff",
     "popfq",
     "jmp {handler}",
     handler = sym handle,
@@ -76,10 +76,10 @@ extern "C" fn handle(signal: c_int, _info: *mut siginfo_t, context: *mut c_void)
     // SAFETY: this is what the kernel gave us.
     let mut frame = unsafe { Frame::new(context.cast::<ucontext_t>()) };
     match child.phase {
-        Phase::Idle if signal == libc::SIGALRM => {}
+        Phase::Idle if signal == libc::SIGVTALRM => {}
         // SAFETY: ends this process.
         Phase::Idle => unsafe { libc::_exit(100) },
-        Phase::Leaving if signal == libc::SIGALRM => {}
+        Phase::Leaving if signal == libc::SIGVTALRM => {}
         Phase::Leaving => {
             child.home = frame.save_general();
             child.bases = segments::bases();
@@ -87,9 +87,9 @@ extern "C" fn handle(signal: c_int, _info: *mut siginfo_t, context: *mut c_void)
             child.phase = Phase::Running;
             child.begin(&mut frame);
         }
-        Phase::Running if signal == libc::SIGALRM && child.ticks < PATIENCE => child.ticks += 1,
+        Phase::Running if signal == libc::SIGVTALRM && child.ticks < PATIENCE => child.ticks += 1,
         Phase::Running => {
-            child.finish(&frame, if signal == libc::SIGALRM { RawEnd::Hang } else { RawEnd::Exception });
+            child.finish(&frame, if signal == libc::SIGVTALRM { RawEnd::Hang } else { RawEnd::Exception });
             child.begin(&mut frame);
         }
     }
@@ -220,7 +220,7 @@ fn set_timer(interval: libc::suseconds_t) {
     let value = libc::timeval { tv_sec: 0, tv_usec: interval };
     let timer = libc::itimerval { it_interval: value, it_value: value };
     // SAFETY: the structure is valid.
-    unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
+    unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &timer, ptr::null_mut()) };
 }
 
 /// # Safety

@@ -87,7 +87,9 @@ impl RawOutcome {
         let at = self.registers.rip.wrapping_add(code_base);
         let inside = case.code_at..case.code_at + u64::from(case.code_length);
         let is_halt = self.vector == GP && self.error == 0 && !inside.contains(&at);
-        let is_lost = self.vector == PF && self.error & FETCH != 0 && self.address == at && !inside.contains(&at);
+        // A far transfer has changed the base.
+        let is_far = self.registers.selectors[1] != case.registers.selectors[1];
+        let is_lost = self.vector == PF && self.error & FETCH != 0 && (is_far || self.address == at && !inside.contains(&at));
         let end = match self.end {
             RawEnd::None => End::Crash,
             RawEnd::Hang => End::Hang,

@@ -1,0 +1,365 @@
+//! An engine's outcome beside the host's: everything, but what the manual leaves open.
+
+use dragoman_state::{RFlags, StatusWord};
+use iced_x86::{CpuidFeature, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register, RflagsBits};
+
+use super::Generated;
+use crate::{
+    Mode, RSP, Registers,
+    case::{Case, End, MEMORY_ROOM, Outcome},
+    judge::Difference,
+    layout::selector,
+    native::Host,
+    row::Value,
+};
+
+/// Why two outcomes need not be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// The host did not bring it to an end.
+    Endless,
+    /// It goes to its own middle, and the host goes on from there.
+    Inside,
+    /// The manual leaves the result undefined.
+    Undefined,
+}
+
+/// The flags that `generated` leaves undefined, by the manual.
+pub fn undefined_flags(generated: &Generated, info: &mut InstructionInfoFactory) -> RFlags {
+    let _ = info;
+    let bits = generated.insn.rflags_undefined();
+    let mut flags = RFlags::empty();
+    for (bit, flag) in [
+        (RflagsBits::CF, RFlags::CF),
+        (RflagsBits::PF, RFlags::PF),
+        (RflagsBits::AF, RFlags::AF),
+        (RflagsBits::ZF, RFlags::ZF),
+        (RflagsBits::SF, RFlags::SF),
+        (RflagsBits::OF, RFlags::OF),
+    ] {
+        flags.set(flag, bits & bit != 0);
+    }
+    flags
+}
+
+/// What `got` has other than `host`.
+pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host: &Host) -> Result<Vec<Difference>, Ignored> {
+    let insn = &generated.insn;
+    if matches!(native.end, End::Hang | End::Crash) {
+        return Err(Ignored::Endless);
+    }
+    let case = &generated.case;
+    let (start, mode) = (case.registers.rip, case.mode);
+    if got.end == End::Done && (start..start + u64::from(case.code_length)).contains(&got.registers.rip) && !insn.has_rep_prefix()
+    {
+        return Err(Ignored::Inside);
+    }
+    let page_fault = |end| matches!(end, End::Fault { vector: 14, .. });
+    if page_fault(native.end) != page_fault(got.end) && matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu) {
+        // Whether a page is missed of which no byte is to be written is the processor's own affair.
+        return Err(Ignored::Undefined);
+    }
+    let is_wide_code = |outcome: &Outcome| outcome.registers.selectors[1] == selector::USER_CODE64;
+    if insn.mnemonic() == Mnemonic::Call && !is_near(insn) && mode != Mode::Long64 && (is_wide_code(native) || is_wide_code(got))
+    {
+        // The manual does not say in which mode a far call into another mode pushes.
+        return Err(Ignored::Undefined);
+    }
+    if native.end != End::Done && got.end != End::Done && insn.mnemonic() == Mnemonic::Call {
+        // Whether the target or the stack is refused first.
+        return Err(Ignored::Undefined);
+    }
+    if mode != Mode::Long64 && insn.memory_segment() == Register::CS && is_x87(insn) {
+        // A pending exception, for which nothing is stored, hides that code cannot be written.
+        return Err(Ignored::Undefined);
+    }
+    if names_host_segment(generated) {
+        return Err(Ignored::Undefined);
+    }
+    if is_undefined(insn, case) {
+        return Err(Ignored::Undefined);
+    }
+    let mut found = Vec::new();
+    if coarse(insn, native.end) != coarse(insn, got.end) {
+        found.push(Difference::new("end", show(native.end), show(got.end)));
+    }
+    let is_fault = native.end != End::Done;
+    let (a, b) = (&visible(insn, is_fault, host, &native.registers), &visible(insn, is_fault, host, &got.registers));
+    let mut differ = |what: String, expected: u64, got: u64| {
+        if expected != got {
+            found.push(Difference::new(what, format!("{expected:#x}"), format!("{got:#x}")));
+        }
+    };
+    for n in 0..mode.register_count() {
+        let mask = mode.register_mask();
+        differ(format!("gpr {n}{}", if n == RSP { " (rsp)" } else { "" }), a.gpr[n] & mask, b.gpr[n] & mask);
+    }
+    differ("rip".into(), a.rip, b.rip);
+    let mut ignored = RFlags::RF;
+    if matches!(native.end, End::Done) {
+        ignored |= undefined_flags(generated, &mut InstructionInfoFactory::new());
+    }
+    differ("rflags".into(), a.rflags & !ignored.bits(), b.rflags & !ignored.bits());
+    for n in 0..6 {
+        differ(format!("segment register {n}"), a.selectors[n].into(), b.selectors[n].into());
+    }
+    if host.vendor == "GenuineIntel" || mode == crate::Mode::Long64 && !loads_base(insn) {
+        differ("fs.base".into(), a.fs_base, b.fs_base);
+        differ("gs.base".into(), a.gs_base, b.gs_base);
+    }
+    differ("mxcsr".into(), a.mxcsr.into(), b.mxcsr.into());
+    differ("fcw".into(), a.x87.control.into(), b.x87.control.into());
+    differ("fsw".into(), a.x87.status.bits().into(), b.x87.status.bits().into());
+    differ("ftw".into(), a.x87.valid.into(), b.x87.valid.into());
+    if host.vendor == "GenuineIntel" && !matches!(insn.mnemonic(), Mnemonic::Fxrstor | Mnemonic::Fxrstor64) {
+        differ("fip".into(), a.x87.instruction_pointer, b.x87.instruction_pointer);
+    }
+    let tolerance = tolerance(insn.mnemonic());
+    for n in 0..8 {
+        let (a, b) = (a.x87.registers[n], b.x87.registers[n]);
+        let is_near =
+            tolerance == Tolerance::LastPlace && a.sign_exponent == b.sign_exponent && a.significand.abs_diff(b.significand) <= 1;
+        if a != b && !is_near {
+            let text = |x: dragoman_state::F80| Value([x.significand, x.sign_exponent.into(), 0, 0, 0, 0, 0, 0]).to_hex(80);
+            found.push(Difference::new(format!("x87 register {n}"), text(a), text(b)));
+        }
+    }
+    for n in 0..mode.register_count() {
+        if a.vectors[n] != b.vectors[n] && !(tolerance == Tolerance::Estimate && is_estimate(&a.vectors[n], &b.vectors[n])) {
+            let text = |x: [u64; 4]| Value([x[0], x[1], x[2], x[3], 0, 0, 0, 0]).to_hex(256);
+            found.push(Difference::new(format!("ymm{n}"), text(a.vectors[n]), text(b.vectors[n])));
+        }
+    }
+    if !(is_fault && leaves_traces(insn)) {
+        compare_memory(generated, native, got, &mut found);
+    }
+    Ok(found)
+}
+
+fn is_x87(insn: &Instruction) -> bool {
+    insn.code()
+        .cpuid_features()
+        .iter()
+        .any(|feature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387))
+}
+
+/// Whether it may look at the segment by which Linux tells programs the number of their processor, and which is not on
+/// the test stand.
+fn names_host_segment(generated: &Generated) -> bool {
+    use Mnemonic as M;
+    const NUMBER_OF_PROCESSOR: u16 = 0x78;
+    let (insn, case) = (&generated.insn, &generated.case);
+    let looks = matches!(
+        insn.mnemonic(),
+        M::Lar
+            | M::Lsl
+            | M::Verr
+            | M::Verw
+            | M::Lds
+            | M::Les
+            | M::Lfs
+            | M::Lgs
+            | M::Lss
+            | M::Mov
+            | M::Pop
+            | M::Call
+            | M::Jmp
+            | M::Retf
+    );
+    let is_it = |selector: u64| selector as u16 & !3 == NUMBER_OF_PROCESSOR;
+    // Whichever of the words is the selector.
+    looks
+        && (case.registers.gpr.iter().any(|value| is_it(*value))
+            || case.windows().any(|window| {
+                Case::bytes_of(window, &case.memory)
+                    .windows(2)
+                    .any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
+            }))
+        && (insn.mnemonic() != M::Mov && insn.mnemonic() != M::Pop || insn.op0_register().is_segment_register())
+}
+
+fn is_near(insn: &Instruction) -> bool {
+    insn.is_call_near() || insn.is_call_near_indirect()
+}
+
+/// Shifts of 16 bits by more than 16, from another operand.
+fn is_undefined(insn: &Instruction, case: &Case) -> bool {
+    if !matches!(insn.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) || insn.op1_register().size() != 2 {
+        return false;
+    }
+    let count = if insn.op2_kind() == OpKind::Register { case.registers.gpr[1] as u8 } else { insn.immediate8() };
+    count & 31 > 16
+}
+
+/// What processors write before they find that they must not: the return address of a near call below the stack, half of
+/// an extended number at a page end.
+fn leaves_traces(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Call | Mnemonic::Fbstp | Mnemonic::Fstp) || is_environment(insn)
+}
+
+/// Images of the x87 unit, whose parts are accessed in an order of the processor's own.
+fn is_environment(insn: &Instruction) -> bool {
+    use Mnemonic as M;
+    matches!(
+        insn.mnemonic(),
+        M::Fnsave
+            | M::Frstor
+            | M::Fldenv
+            | M::Fnstenv
+            | M::Fxsave
+            | M::Fxsave64
+            | M::Fxrstor
+            | M::Fxrstor64
+            | M::Maskmovq
+            | M::Maskmovdqu
+    )
+}
+
+/// The end without what the manual does not say: which byte of a long operand is missed first.
+fn coarse(insn: &Instruction, end: End) -> End {
+    match end {
+        // Of two operands, either may be missed first.
+        End::Fault { vector, error, .. } if is_comparison(insn) || is_environment(insn) => {
+            End::Fault { vector, error, address: 0 }
+        }
+        // The host's kernel is mapped there.
+        End::Fault { vector, error, address } if address >> 47 != 0 => End::Fault { vector, error: error & !1, address },
+        end => end,
+    }
+}
+
+fn is_comparison(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+        && insn.is_string_instruction()
+}
+
+/// Registers without what the manual leaves open.
+fn visible(insn: &Instruction, is_fault: bool, host: &Host, registers: &Registers) -> Registers {
+    let mut registers = *registers;
+    for (n, selector) in registers.selectors.iter_mut().enumerate() {
+        // A return from the host's kernel clears what is in null selectors.
+        if n != 1 && *selector < 4 {
+            *selector = 0;
+        }
+    }
+    let uses_mmx = insn.code().cpuid_features().contains(&CpuidFeature::MMX)
+        || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());
+    if is_fault && uses_mmx {
+        // Some processors have made the x87 stack into MMX registers when the fault comes.
+        registers.x87.set_top(0);
+        registers.x87.valid = 0xff;
+    }
+    if tolerance(insn.mnemonic()) == Tolerance::LastPlace || host.vendor != "GenuineIntel" && leaves_c1(insn) {
+        registers.x87.status.remove(StatusWord::C1);
+    }
+    registers
+}
+
+/// After which C1 is zero by the manual, and as it was on processors that were tried.
+fn leaves_c1(insn: &Instruction) -> bool {
+    use Mnemonic as M;
+    let name = insn.mnemonic();
+    matches!(name, M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip | M::Ffree | M::Ffreep)
+        || matches!(name, M::Fcmovb | M::Fcmove | M::Fcmovbe | M::Fcmovu | M::Fcmovnb | M::Fcmovne | M::Fcmovnbe | M::Fcmovnu)
+}
+
+fn show(end: End) -> String {
+    match end {
+        End::Fault { vector, error, address } => {
+            let fault = crate::row::ExpectedFault { vector, error: Some(error) };
+            if vector == 14 { format!("{fault} cr2={address:#x}") } else { fault.to_string() }
+        }
+        End::Done => "no exception".into(),
+        End::Hang => "no end".into(),
+        End::Crash => "a crash".into(),
+    }
+}
+
+/// How far a result may be from the host's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tolerance {
+    /// Not at all.
+    None,
+    /// One unit in the last place of an extended number: what the manual grants transcendental instructions.
+    LastPlace,
+    /// 1.5 * 2^-12 of its magnitude: what the manual grants the estimates of single-precision numbers.
+    Estimate,
+}
+
+fn tolerance(mnemonic: Mnemonic) -> Tolerance {
+    use Mnemonic as M;
+    match mnemonic {
+        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => Tolerance::Estimate,
+        M::F2xm1 | M::Fyl2x | M::Fyl2xp1 | M::Fsin | M::Fcos | M::Fsincos | M::Fptan | M::Fpatan => Tolerance::LastPlace,
+        _ => Tolerance::None,
+    }
+}
+
+/// Whether all lanes are near one another.
+fn is_estimate(a: &[u64; 4], b: &[u64; 4]) -> bool {
+    let lanes = |x: &[u64; 4]| x.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]).collect::<Vec<_>>();
+    lanes(a).into_iter().zip(lanes(b)).all(|(a, b)| {
+        let (x, y) = (f32::from_bits(a), f32::from_bits(b));
+        // Near the smallest normal number, either is allowed.
+        let is_tiny = |x: f32| x.abs() <= f32::MIN_POSITIVE * 1.001;
+        a == b || is_tiny(x) && is_tiny(y) || x.is_finite() && y.is_finite() && (x - y).abs() <= x.abs() * 7.4e-4
+    })
+}
+
+/// Whether it loads a segment register whose base can be seen.
+fn loads_base(insn: &iced_x86::Instruction) -> bool {
+    use iced_x86::Register::{FS, GS};
+    matches!(insn.mnemonic(), Mnemonic::Lfs | Mnemonic::Lgs) || insn.op_count() > 0 && matches!(insn.op0_register(), FS | GS)
+}
+
+/// Parts of images in memory that depend on the processor: offset and length.
+fn unspecified(mnemonic: Mnemonic, is_wide: bool) -> &'static [(usize, usize)] {
+    use Mnemonic as M;
+    match mnemonic {
+        // Opcode and pointers; what of MXCSR there is.
+        M::Fxsave | M::Fxsave64 => &[(6, 18), (28, 4)],
+        M::Fnstenv | M::Fnsave if is_wide => &[(12, 16)],
+        M::Fnstenv | M::Fnsave => &[(6, 8)],
+        _ => &[],
+    }
+}
+
+fn compare_memory(generated: &Generated, native: &Outcome, got: &Outcome, found: &mut Vec<Difference>) {
+    if native.memory == got.memory {
+        return;
+    }
+    let insn = &generated.insn;
+    let is_wide = insn.memory_size().size() > 94 || insn.memory_size() == iced_x86::MemorySize::FpuEnv28;
+    let masked = |memory: &[u8; MEMORY_ROOM]| {
+        let mut memory = *memory;
+        if let Some(at) = operand_at(generated) {
+            for (offset, length) in unspecified(insn.mnemonic(), is_wide) {
+                for window in generated.case.windows() {
+                    for n in 0..*length as u64 {
+                        let byte = at.wrapping_add(*offset as u64 + n).wrapping_sub(window.at);
+                        if byte < u64::from(window.length) {
+                            memory[window.from as usize + byte as usize] = 0;
+                        }
+                    }
+                }
+            }
+        }
+        memory
+    };
+    let (a, b) = (masked(&native.memory), masked(&got.memory));
+    for window in generated.case.windows() {
+        let (a, b) = (Case::bytes_of(window, &a), Case::bytes_of(window, &b));
+        if let Some(first) = (0..a.len()).find(|n| a[*n] != b[*n]) {
+            let last = (0..a.len()).rfind(|n| a[*n] != b[*n]).unwrap_or(first);
+            let hex = |bytes: &[u8]| bytes[first..=last].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            found.push(Difference::new(format!("memory at {:#x}", window.at + first as u64), hex(a), hex(b)));
+        }
+    }
+}
+
+/// Linear address of the memory operand.
+fn operand_at(generated: &Generated) -> Option<u64> {
+    let insn = &generated.insn;
+    let n = (0..insn.op_count()).find(|n| insn.op_kind(*n) == iced_x86::OpKind::Memory)?;
+    insn.virtual_address(n, 0, |register, _, _| Some(super::case::value_of(&generated.case, register)))
+}

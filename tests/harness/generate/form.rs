@@ -1,0 +1,160 @@
+//! From an encoding to bytes: opcode and fixed fields as the manual's opcode column has them, everything else random. What
+//! comes out is decoded again, and only what is the wanted encoding counts.
+
+use iced_x86::{
+    Code, Decoder, DecoderOptions, Instruction, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as Kind, OpCodeTableKind,
+};
+
+use super::{Random, values};
+use crate::Mode;
+
+/// How often bytes are made up before a form is given up.
+const ATTEMPTS: usize = 200;
+/// The longest instruction.
+const LONGEST: usize = 15;
+
+/// An encoding, ready to be made into bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    code: Code,
+    info: &'static OpCodeInfo,
+    has_modrm: bool,
+    is_plus_register: bool,
+}
+
+impl Form {
+    /// The form of `code`; only encodings of the old kind, without VEX.
+    pub fn of(code: Code) -> Self {
+        let info = code.op_code();
+        let kinds = info.op_kinds();
+        Self {
+            code,
+            info,
+            has_modrm: info.is_group() || info.is_rm_group() || kinds.iter().any(|kind| is_in_modrm(*kind)),
+            is_plus_register: kinds.iter().any(|kind| {
+                matches!(kind, Kind::r8_opcode | Kind::r16_opcode | Kind::r32_opcode | Kind::r64_opcode | Kind::sti_opcode)
+            }),
+        }
+    }
+
+    /// Whether there is such an instruction in `mode`.
+    pub fn exists_in(&self, mode: Mode) -> bool {
+        match mode.bitness() {
+            16 => self.info.mode16(),
+            32 => self.info.mode32(),
+            _ => self.info.mode64(),
+        }
+    }
+
+    /// Bytes that decode to this encoding at `ip`, and what they decode to.
+    pub fn make(&self, random: &mut Random, mode: Mode, ip: u64, allows_lock: bool) -> Option<(Vec<u8>, Instruction)> {
+        for _ in 0..ATTEMPTS {
+            let mut bytes = self.attempt(random, mode, allows_lock);
+            let mut decoder = Decoder::with_ip(mode.bitness(), &bytes, ip, DecoderOptions::NONE);
+            let insn = decoder.decode();
+            if insn.code() == self.code {
+                let length = insn.len();
+                bytes.truncate(length);
+                return Some((bytes, insn));
+            }
+        }
+        None
+    }
+
+    fn attempt(&self, random: &mut Random, mode: Mode, allows_lock: bool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(32);
+        if random.one_in(2) && self.info.operand_size() != 0 || random.one_in(16) {
+            bytes.push(0x66);
+        }
+        if random.one_in(8) || self.info.address_size() != 0 && random.one_in(2) {
+            bytes.push(0x67);
+        }
+        if random.one_in(8) {
+            bytes.push(random.pick(&[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]));
+        }
+        if allows_lock && self.info.can_use_lock_prefix() && random.one_in(4) {
+            bytes.push(0xf0);
+        }
+        if self.info.can_use_rep_prefix() && random.one_in(2) {
+            bytes.push(0xf3);
+        }
+        if self.info.can_use_repne_prefix() && random.one_in(3) {
+            bytes.push(0xf2);
+        }
+        match self.info.mandatory_prefix() {
+            MandatoryPrefix::None | MandatoryPrefix::PNP => {}
+            MandatoryPrefix::P66 => bytes.push(0x66),
+            MandatoryPrefix::PF3 => bytes.push(0xf3),
+            MandatoryPrefix::PF2 => bytes.push(0xf2),
+        }
+        if mode == Mode::Long64 && random.one_in(2) {
+            bytes.push(0x40 | random.bits() as u8 & 0xf);
+        }
+        match self.info.table() {
+            OpCodeTableKind::T0F => bytes.push(0x0f),
+            OpCodeTableKind::T0F38 => bytes.extend([0x0f, 0x38]),
+            OpCodeTableKind::T0F3A => bytes.extend([0x0f, 0x3a]),
+            _ => {}
+        }
+        let opcode = self.info.op_code();
+        if self.info.op_code_len() == 2 {
+            bytes.push((opcode >> 8) as u8);
+        }
+        bytes.push(opcode as u8 + if self.is_plus_register { random.below(8) as u8 } else { 0 });
+        if self.has_modrm {
+            bytes.push(self.modrm(random));
+        }
+        // A SIB byte, displacement and immediate, as many of them as the decoder takes.
+        while bytes.len() < LONGEST + 8 {
+            let size = 1 + random.below(4) as usize;
+            bytes.extend(&values::integer(random).to_le_bytes()[..size]);
+        }
+        bytes
+    }
+
+    fn modrm(&self, random: &mut Random) -> u8 {
+        let mut modrm = random.bits() as u8;
+        if random.one_in(3) {
+            modrm |= 0xc0;
+        }
+        if self.info.is_group() {
+            modrm = modrm & !0x38 | (self.info.group_index() as u8) << 3;
+        }
+        if self.info.is_rm_group() {
+            modrm = modrm & !0x07 | 0xc0 | self.info.rm_group_index() as u8;
+        }
+        modrm
+    }
+}
+
+/// Whether an operand of this kind is in a ModR/M byte.
+fn is_in_modrm(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::mem
+            | Kind::r8_or_mem
+            | Kind::r16_or_mem
+            | Kind::r32_or_mem
+            | Kind::r64_or_mem
+            | Kind::mm_or_mem
+            | Kind::xmm_or_mem
+            | Kind::r8_reg
+            | Kind::r16_reg
+            | Kind::r16_reg_mem
+            | Kind::r16_rm
+            | Kind::r32_reg
+            | Kind::r32_reg_mem
+            | Kind::r32_rm
+            | Kind::r64_reg
+            | Kind::r64_reg_mem
+            | Kind::r64_rm
+            | Kind::seg_reg
+            | Kind::mm_reg
+            | Kind::mm_rm
+            | Kind::xmm_reg
+            | Kind::xmm_rm
+            | Kind::cr_reg
+            | Kind::dr_reg
+            | Kind::tr_reg
+    )
+}

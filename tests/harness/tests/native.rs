@@ -1,0 +1,147 @@
+//! Generated cases on every engine and on the host's processor.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use dragoman_frontend::model::CpuModel;
+use harness::{
+    Mode,
+    case::Case,
+    engine::{Rig, engines},
+    generate::{Form, Generated, Generator, differences, native_codes},
+    native::{NativeError, Oracle},
+};
+
+/// How long the quick tier compares; `DRAGOMAN_NATIVE_SECONDS` says otherwise.
+const SECONDS: u64 = 60;
+/// How many cases are made of one encoding before it is the next one's turn.
+const CASES: usize = 24;
+/// How many failures are spelled out.
+const SHOWN: usize = 400;
+
+#[test]
+fn every_engine_does_what_the_host_does() {
+    let mut oracle = match Oracle::new() {
+        Ok(oracle) => oracle,
+        Err(error @ NativeError::Unavailable(_)) => {
+            println!("skipped: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let seconds = number("DRAGOMAN_NATIVE_SECONDS", SECONDS);
+    let seed = number("DRAGOMAN_NATIVE_SEED", 1);
+    let filter = std::env::var("DRAGOMAN_NATIVE_FILTER").unwrap_or_default().to_ascii_lowercase();
+    let model = CpuModel::newest();
+    let forms: Vec<_> = native_codes(&model)
+        .into_iter()
+        .filter(|code| filter.is_empty() || format!("{:?}", code.mnemonic()).to_ascii_lowercase() == filter)
+        .map(|code| (code, Form::of(code)))
+        .collect();
+    let engines = engines();
+    let mut rigs: Vec<_> = engines.iter().map(|engine| Rig::new(&**engine, model.clone()).expect("the engine works")).collect();
+    let mut generator = Generator::new(seed);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut failures: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    let (mut cases, mut endless, mut rounds) = (0_u64, 0, 0);
+    let mut unmade = Vec::new();
+    while rounds == 0 || Instant::now() < until {
+        for mode in [Mode::Long64, Mode::Comp32, Mode::Comp16] {
+            if let Some(reason) = oracle.lacks(mode) {
+                if rounds == 0 {
+                    println!("skipped in {mode}: {reason}");
+                }
+                continue;
+            }
+            for group in forms.chunks(64) {
+                let mut list = Vec::new();
+                for (code, form) in group.iter().filter(|(_, form)| form.exists_in(mode)) {
+                    let before = list.len();
+                    for _ in 0..CASES / 6 {
+                        generator.make(form, mode, 6, &mut list);
+                    }
+                    if list.len() == before && rounds == 0 {
+                        unmade.push(format!("{code:?} in {mode}"));
+                    }
+                }
+                list.sort_by_key(|generated: &Generated| generated.case.map);
+                let plain: Vec<Case> = list.iter().map(|generated| generated.case).collect();
+                let outcomes = oracle.run(generator.maps(), &plain).expect("the host runs it");
+                for (rig, engine) in rigs.iter_mut().zip(&engines) {
+                    for (generated, native) in list.iter().zip(&outcomes) {
+                        rig.prepare(mode, &generator.maps()[generated.case.map as usize]);
+                        let got = rig.run_case(&generated.case).expect("the engine works");
+                        cases += 1;
+                        match differences(generated, native, &got, oracle.host()) {
+                            Err(_) => endless += 1,
+                            Ok(found) if found.is_empty() => {}
+                            Ok(found) => {
+                                let key = format!("{:?}", generated.insn.code());
+                                let entry = failures.entry(key).or_insert_with(|| (0, String::new()));
+                                entry.0 += 1;
+                                if entry.0 == 1 {
+                                    let found: Vec<_> = found.iter().map(|one| format!("    {one}")).collect();
+                                    entry.1 = format!("{}: {}\n{}", engine.name(), describe(generated), found.join("\n"));
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        rounds += 1;
+    }
+    println!(
+        "{} on {}: {cases} cases of {} encodings in {rounds} rounds from seed {seed}, {endless} without an end on the host",
+        oracle.host().name,
+        oracle.host().vendor,
+        forms.len()
+    );
+    if !unmade.is_empty() {
+        println!("{} encodings could not be made: {}", unmade.len(), unmade.join(", "));
+    }
+    let total: usize = failures.values().map(|(count, _)| count).sum();
+    let shown: Vec<_> =
+        failures.iter().take(SHOWN).map(|(code, (count, text))| format!("{code}: {count} cases\n  {text}")).collect();
+    assert!(failures.is_empty(), "{total} cases of {} encodings differ:\n{}", failures.len(), shown.join("\n"));
+}
+
+fn describe(generated: &Generated) -> String {
+    let case = &generated.case;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    let text = dragoman_frontend::decode::disassemble(case.code(), case.mode.code_size(), case.registers.rip);
+    let gpr: Vec<_> = case.registers.gpr[..case.mode.register_count()].iter().map(|value| format!("{value:x}")).collect();
+    let mut all = format!(
+        "{} | {} | {text}\n    start {} rflags {:x} mxcsr {:x} fcw {:x} fsw {:x} ftw {:x} map {}",
+        case.mode,
+        hex(case.code()),
+        gpr.join(" "),
+        case.registers.rflags,
+        case.registers.mxcsr,
+        case.registers.x87.control,
+        case.registers.x87.status.bits(),
+        case.registers.x87.valid,
+        case.map
+    );
+    if generated.insn.op_count() > 0 && text.contains("xmm") {
+        for n in 0..8 {
+            all.push_str(&format!(
+                "\n    start xmm{n} {:016x}_{:016x}",
+                case.registers.vectors[n][1], case.registers.vectors[n][0]
+            ));
+        }
+    }
+    if text.starts_with('f') || text.contains("mm") {
+        for n in 0..8 {
+            let register = case.registers.x87.registers[n];
+            all.push_str(&format!("\n    start physical {n} {:04x}_{:016x}", register.sign_exponent, register.significand));
+        }
+    }
+    for window in case.windows() {
+        all.push_str(&format!("\n    start memory {:#x}: {}", window.at, hex(Case::bytes_of(window, &case.memory))));
+    }
+    all
+}
