@@ -35,9 +35,15 @@ impl Gpr {
 
 /// The general-purpose registers, and beside them two that are no architecture ([`Gpr::ZERO`], [`Gpr::BLOCK`]), so
 /// that an effective address is three loads and no branch. Sized so that any five-bit number is an index.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[repr(transparent)]
 pub struct GprFile([u64; 32]);
+
+impl std::fmt::Debug for GprFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.0[..16]).finish()
+    }
+}
 
 /// By what is architecture.
 impl PartialEq for GprFile {

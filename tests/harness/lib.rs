@@ -11,6 +11,7 @@ pub mod judge;
 pub mod layout;
 mod mode;
 pub mod native;
+pub mod record;
 mod registers;
 pub mod row;
 

@@ -14,6 +14,7 @@ mod lint;
 mod paths;
 mod process;
 mod progress;
+mod record;
 mod steps;
 mod toolchain;
 mod tree;
@@ -45,6 +46,8 @@ enum Command {
     Guest(guests::Options),
     /// Compare this emulator with others
     Bench(bench::Options),
+    /// Fill the instruction rows of tests/insn from this host's processor, or check them
+    Record(record::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run(&places),
         Command::Guest(options) => guests::run(&places, &options),
         Command::Bench(options) => bench::run(&places, &options),
+        Command::Record(options) => record::run(&places, &options),
     });
     match outcome {
         Ok(status) => status,

@@ -1,7 +1,7 @@
 //! Caches and translations that software manages, and stopping: INVD WBINVD CLFLUSH INVLPG INVPCID HLT.
 //! SDM: vol. 2, the entries of the same names; vol. 3 §4.10.4 (invalidation).
 
-use dragoman_state::{Activity, Cr4, Gpr, GuestVirt, Width};
+use dragoman_state::{Activity, Attributes as Rights, Cr4, Gpr, GuestVirt, Segment, Width};
 
 use super::{
     super::{
@@ -46,9 +46,16 @@ fn nothing(_: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `CLFLUSH` and its kin: a read of the line as far as faults go.
+/// `CLFLUSH` and its kin: a read of the line as far as faults go, which code that can only be executed allows too.
 fn clflush(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
-    cpu.read_operand(i, 0, Width::Byte).map(|_| ())
+    const READABLE: u32 = 1 << 1;
+    let segment = *cpu.state().segment(i.segment.index());
+    if !i.segment.is_checked() || !segment.attributes.is_code() {
+        return cpu.read_operand(i, 0, Width::Byte).map(|_| ());
+    }
+    let readable = Segment { attributes: Rights(segment.attributes.0 | READABLE), ..segment };
+    let at = segmentation::linear_in(&readable, effective_address(cpu.state(), i), 1, false, Fault::GP0)?;
+    cpu.read(at, Width::Byte, Privilege::Current).map(|_| ())
 }
 
 /// `INVLPG`: forgets the translation of one page. An address that is not canonical has none.

@@ -126,12 +126,18 @@ pub(super) fn fetch(cpu: &mut dyn Cpu, selector: Selector, outside: Fault) -> Re
     Ok(Descriptor { low, high: 0 })
 }
 
-/// Reads a descriptor that is sixteen bytes long in long mode when it is a system descriptor.
+/// Reads a descriptor that is sixteen bytes long in long mode when it is a system descriptor; `outside` where the table
+/// ends before it, or where its upper half could be taken for a descriptor.
 pub(super) fn fetch_system(cpu: &mut dyn Cpu, selector: Selector, outside: Fault) -> Result<Descriptor, Fault> {
+    const UPPER_TYPE: u64 = 0x1f << 40;
     let mut descriptor = fetch(cpu, selector, outside)?;
     if cpu.state().is_long_mode() && !descriptor.attributes().is_code_or_data() {
         let at = locate(cpu.state(), selector, 16).ok_or(outside)?;
         descriptor.high = cpu.read(GuestVirt(at.0.wrapping_add(8)), Width::Qword, Privilege::System)?;
+        // The type of the upper half is none, so that it is no descriptor of its own.
+        if descriptor.high & UPPER_TYPE != 0 {
+            return Err(outside);
+        }
     }
     Ok(descriptor)
 }

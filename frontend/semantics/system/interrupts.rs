@@ -427,8 +427,11 @@ fn bound(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let signed = |value| i.width.sign_extend(value) as i64;
     let index = signed(cpu.state().gpr[Gpr(i.operands[0].register)]);
     let lower = signed(cpu.read_operand(i, 0, i.width)?);
+    if index < lower {
+        return Err(Fault::BR);
+    }
     let upper = signed(cpu.read_operand(i, i.width.bytes(), i.width)?);
-    if (lower..=upper).contains(&index) { Ok(()) } else { Err(Fault::BR) }
+    if index <= upper { Ok(()) } else { Err(Fault::BR) }
 }
 
 /// `IRET`, `IRETD`, `IRETQ`.
@@ -465,7 +468,7 @@ fn iret_real(cpu: &mut dyn Cpu, width: Width) -> Result<(), Fault> {
     let mut stack = Stack::current(cpu);
     let frame = pop_frame(cpu, &mut stack, width)?;
     finish_real(cpu, stack, &frame)?;
-    flags_image::load(cpu, width, frame.flags, RFlags::empty());
+    flags_image::load(cpu, width, frame.flags, RFlags::VM | RFlags::VIF | RFlags::VIP);
     Ok(())
 }
 

@@ -5,10 +5,11 @@ use dragoman_state::{Attributes, Cr4, Gpr, InterruptShadow, Segment, SegmentInde
 
 use super::{
     super::{
-        Cpu, Machine, Privilege, segmentation,
+        Cpu, Machine,
         table::{Row, code, helper, row},
     },
     descriptors::{Selector, fetch, mark_accessed, require_canonical},
+    stacks::Stack,
 };
 use crate::{
     decode::{Attributes as Row_, Code, Insn, Mnemonic},
@@ -139,11 +140,11 @@ fn mov(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 /// `POP sreg`: the slot has the operand's width, the selector is its low word.
 pub(in super::super) fn pop(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let index = register(i.operands[0].register);
-    let top = i.stack_width.truncate(cpu.state().gpr[Gpr::RSP]);
-    let at = segmentation::linear(cpu.state(), i.stack_segment, top, i.width.bytes(), false)?;
-    let selector = cpu.read(at, i.width, Privilege::Current)?;
+    let mut stack = Stack::current(cpu);
+    let selector = stack.pop(cpu, i.width)?;
     load(cpu, index, selector as u16)?;
-    cpu.write_gpr(Gpr::RSP, i.stack_width, top.wrapping_add(i.width.bytes()));
+    // As wide as the stack that was popped from, which SS no longer describes where it was loaded.
+    stack.install_pointer(cpu);
     Ok(())
 }
 

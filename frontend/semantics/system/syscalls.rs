@@ -24,8 +24,8 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 6] {
         row(Mnemonic::Sysret,   helper!(sysret),   PLAIN),
         row(Mnemonic::Sysretq,  helper!(sysret),   PLAIN),
         row(Mnemonic::Sysenter, helper!(sysenter), Attributes::empty()),
-        row(Mnemonic::Sysexit,  helper!(sysexit),  PLAIN.union(Attributes::CPL0)),
-        row(Mnemonic::Sysexitq, helper!(sysexit),  PLAIN.union(Attributes::CPL0)),
+        row(Mnemonic::Sysexit,  helper!(sysexit),  Attributes::CPL0),
+        row(Mnemonic::Sysexitq, helper!(sysexit),  Attributes::CPL0),
     ]
 }
 
@@ -103,7 +103,7 @@ fn sysenter(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
 fn sysexit(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let state = cpu.state();
     let base = state.msrs.sysenter_cs as u16 & !3;
-    if base == 0 {
+    if state.is_real_mode() || base == 0 {
         return Err(Fault::GP0);
     }
     let is_64bit = i.width == Width::Qword;

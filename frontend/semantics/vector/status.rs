@@ -113,6 +113,8 @@ fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
 fn fxrstor(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let at = image_address(cpu, i, false)?;
     let count = vector_count(cpu);
+    // All of the image must be there, and software's part is never looked at.
+    cpu.read(GuestVirt(at.0.wrapping_add(504)), Width::Qword, Privilege::Current)?;
     let mut image = [0u64; IMAGE_WORDS];
     for (n, word) in image.iter_mut().enumerate().take(20 + 2 * count) {
         *word = cpu.read(GuestVirt(at.0.wrapping_add(8 * n as u64)), Width::Qword, Privilege::Current)?;

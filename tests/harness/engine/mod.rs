@@ -13,7 +13,7 @@ pub use delivery::Delivered;
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError, shape};
 pub use surroundings::Ports;
-pub use template::{read as user_view, segment};
+pub use template::{load as set_user_view, read as user_view, segment};
 
 use crate::Mode;
 

@@ -2,14 +2,16 @@
 //! and memory that are worth trying.
 
 use dragoman_state::{F80, RFlags, StatusWord, X87State};
-use iced_x86::{Code, CpuidFeature, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpKind, Register, UsedMemory};
+use iced_x86::{
+    Code, CpuidFeature, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpKind, Register, RflagsBits, UsedMemory,
+};
 
 use super::{
     Form, Random,
     values::{self, Flavour},
 };
 use crate::{
-    Mode, RSP,
+    Mode, RSP, Registers,
     case::{Access, Case, PageMap, Scene},
     layout::{CODE, DATA, LDT_ENTRIES, PAGE, STACK},
 };
@@ -18,6 +20,9 @@ use crate::{
 const MAPS: usize = 3;
 const ALL_THERE: u32 = 0;
 const PAGES_OF_DATA: u64 = 4;
+
+/// How often bytes are made for a plain case.
+const ATTEMPTS: usize = 8;
 
 /// How much is set and compared before and after what an instruction touches.
 const AROUND: u64 = 16;
@@ -31,11 +36,21 @@ pub struct Generated {
     pub insn: Instruction,
 }
 
+/// How cases are to look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Anything that may bring a mistake to light.
+    Any,
+    /// Something that a reader can follow: only what matters differs from the register pattern.
+    Plain,
+}
+
 /// Makes cases.
 pub struct Generator {
     random: Random,
     info: InstructionInfoFactory,
     maps: Vec<PageMap>,
+    style: Style,
 }
 
 impl Generator {
@@ -52,7 +67,7 @@ impl Generator {
                 _ => map.add(DATA + PAGE, Access::ReadOnly),
             }
         }
-        Self { random: Random::new(seed), info: InstructionInfoFactory::new(), maps }
+        Self { random: Random::new(seed), info: InstructionInfoFactory::new(), maps, style: Style::Any }
     }
 
     /// The page maps that its cases use.
@@ -68,7 +83,7 @@ impl Generator {
     /// `count` cases of one instruction of `form` in `mode`, in a list; empty where it cannot be had.
     pub fn make(&mut self, form: &Form, mode: Mode, count: usize, list: &mut Vec<Generated>) {
         let ip = if mode.is_segmented() { 0 } else { CODE };
-        let Some((bytes, insn)) = form.make(&mut self.random, mode, ip, true) else { return };
+        let Some((bytes, insn)) = form.make(&mut self.random, mode, ip) else { return };
         for _ in 0..count {
             if let Some(generated) = self.case(mode, &bytes, insn) {
                 list.push(generated);
@@ -76,23 +91,94 @@ impl Generator {
         }
     }
 
+    /// A case for a reader: no prefix but `extra` and what `form` needs, and nothing but what it uses set to anything.
+    pub fn plain(&mut self, form: &Form, mode: Mode, has_memory: bool, extra: Option<u8>) -> Option<Generated> {
+        let ip = if mode.is_segmented() { 0 } else { CODE };
+        self.style = Style::Plain;
+        let made = (0..ATTEMPTS).find_map(|_| {
+            let (bytes, insn) = form.make_plain(&mut self.random, mode, ip, has_memory, extra)?;
+            self.case(mode, &bytes, insn)
+        });
+        self.style = Style::Any;
+        made
+    }
+
     /// One case of `insn`. `None` where it would not come to an end, or cannot be set up.
     fn case(&mut self, mode: Mode, bytes: &[u8], insn: Instruction) -> Option<Generated> {
-        let ip = insn.ip();
-        if insn.op_count() > 0 && is_near_branch(insn.op0_kind()) && insn.near_branch_target() == ip {
+        let inside = insn.ip()..insn.next_ip();
+        if insn.op_count() > 0 && is_near_branch(insn.op0_kind()) && inside.contains(&insn.near_branch_target()) {
             return None;
         }
         if insn.code() == Code::Int_imm8 && insn.immediate8() == 0x80 {
             return None;
         }
+        if self.style == Style::Plain
+            && insn.mnemonic() == Mnemonic::Enter
+            && (insn.immediate8_2nd() & 31 > 0 || insn.immediate16() > 0x700)
+        {
+            return None;
+        }
         let mut case = Case::new(mode, CODE, bytes);
         let flavour = self.flavour(&insn);
         self.set_registers(&mut case, &insn, flavour);
-        case.map = if self.random.one_in(8) { 1 + self.random.below(MAPS as u64 - 1) as u32 } else { ALL_THERE };
+        if self.style == Style::Plain {
+            self.forget_unused(&mut case, &insn);
+        }
+        case.map = if self.style == Style::Any && self.random.one_in(8) {
+            1 + self.random.below(MAPS as u64 - 1) as u32
+        } else {
+            ALL_THERE
+        };
         let mut insn = insn;
         self.steer(&mut case, &mut insn);
         self.set_windows(&mut case, &insn, flavour)?;
         Some(Generated { case, insn })
+    }
+
+    /// Puts what `insn` does not use back to the register pattern.
+    fn forget_unused(&mut self, case: &mut Case, insn: &Instruction) {
+        let used: Vec<Register> = self.info.info(insn).used_registers().iter().map(|one| one.register()).collect();
+        let uses = |is_it: &dyn Fn(Register) -> bool| used.iter().any(|register| is_it(*register));
+        let pattern = Registers::pattern(case.mode);
+        let registers = &mut case.registers;
+        for n in 0..16 {
+            if !uses(&|register| register.is_gpr() && register.full_register().number() == n) {
+                registers.gpr[n] = pattern.gpr[n];
+            }
+            let is_vector = |register: Register| register.is_vector_register() && register.number() == n;
+            let low = if uses(&is_vector) { registers.vectors[n] } else { pattern.vectors[n] };
+            registers.vectors[n] = [low[0], low[1], pattern.vectors[n][2], pattern.vectors[n][3]];
+        }
+        let read = arithmetic_flags(insn.rflags_read()) | RFlags::DF;
+        registers.rflags = pattern.rflags | registers.rflags & read.bits();
+        if !insn.code().cpuid_features().iter().any(|feature| matches!(feature, CpuidFeature::SSE | CpuidFeature::SSE2))
+            || self.random.one_in(2)
+        {
+            registers.mxcsr = pattern.mxcsr;
+        } else {
+            registers.mxcsr = registers.mxcsr & 0xe000 | pattern.mxcsr;
+        }
+        let is_x87 = insn
+            .code()
+            .cpuid_features()
+            .iter()
+            .any(|feature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387));
+        let random = registers.x87;
+        registers.x87 = pattern.x87;
+        if is_x87 {
+            registers.x87.control = random.control | 0x3f;
+            for n in 0..8 {
+                if uses(&|register| register.is_st() && register.number() == n) && !matches!(insn.mnemonic(), Mnemonic::Fld) {
+                    registers.x87.registers[n] = random.registers[n];
+                    registers.x87.valid |= 1 << n;
+                }
+            }
+        }
+        for n in 0..8 {
+            if uses(&|register| register.is_mm() && register.number() == n) {
+                registers.x87.set_mmx(n as u8, random.registers[n].significand);
+            }
+        }
     }
 
     fn flavour(&mut self, insn: &Instruction) -> Flavour {
@@ -156,48 +242,48 @@ impl Generator {
             registers.gpr[1] = registers.gpr[1] & !0xff & mask | n;
         }
         if insn.has_rep_prefix() || insn.has_repne_prefix() {
-            registers.gpr[1] = random.below(9);
+            registers.gpr[1] = random.below(if self.style == Style::Any { 9 } else { 4 });
         }
+    }
+
+    /// Where an operand may be: near the end of the first page of data where the second is missing something.
+    fn target(&mut self, case: &Case) -> u64 {
+        let random = &mut self.random;
+        if self.style == Style::Plain {
+            return DATA + 0x40 + 0x40 * random.below(16);
+        }
+        if case.map != ALL_THERE && random.one_in(2) {
+            return DATA + PAGE - random.below(24);
+        }
+        let offset = 0x100 + random.below(if case.map == ALL_THERE { 0x2c00 } else { 0xb00 });
+        DATA + if random.one_in(2) { offset & !0xf } else { offset }
     }
 
     /// Sets the registers that addresses are made from, and the displacement where it is one of four bytes or more.
     fn steer(&mut self, case: &mut Case, insn: &mut Instruction) {
         let mask = case.mode.register_mask();
-        let mut target = || {
-            let random = &mut self.random;
-            if case.map != ALL_THERE && random.one_in(2) {
-                return DATA + PAGE - random.below(24);
-            }
-            let offset = 0x100 + random.below(if case.map == ALL_THERE { 0x2c00 } else { 0xb00 });
-            DATA + if random.one_in(2) { offset & !0xf } else { offset }
-        };
         // What strings, XLAT and the stack use without an operand.
         for (n, segment) in [(6, insn.memory_segment()), (7, Register::ES)] {
             case.registers.gpr[n] = if insn.is_string_instruction() || insn.code().is_maskmov() {
-                target().wrapping_sub(base_of(case, segment)) & mask
+                self.target(case).wrapping_sub(base_of(case, segment)) & mask
             } else {
                 case.registers.gpr[n]
             };
         }
         if insn.mnemonic() == Mnemonic::Xlatb {
             case.registers.gpr[3] =
-                target().wrapping_sub(base_of(case, insn.memory_segment())).wrapping_sub(case.registers.gpr[0] & 0xff) & mask;
+                self.target(case).wrapping_sub(base_of(case, insn.memory_segment())).wrapping_sub(case.registers.gpr[0] & 0xff)
+                    & mask;
         }
         let stack = STACK + 0x800 + (self.random.below(64) * if self.random.one_in(4) { 1 } else { 8 });
-        case.registers.gpr[RSP] = stack.wrapping_sub(base_of(case, Register::SS)) & mask;
+        if self.style == Style::Any {
+            case.registers.gpr[RSP] = stack.wrapping_sub(base_of(case, Register::SS)) & mask;
+        }
         if matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter) {
             case.registers.gpr[5] = (stack + 0x80).wrapping_sub(base_of(case, Register::SS)) & mask;
         }
         let Some(_) = (0..insn.op_count()).find(|n| insn.op_kind(*n) == OpKind::Memory) else { return };
-        let mut target = || {
-            let random = &mut self.random;
-            if case.map != ALL_THERE && random.one_in(2) {
-                return DATA + PAGE - random.below(24);
-            }
-            let offset = 0x100 + random.below(if case.map == ALL_THERE { 0x2c00 } else { 0xb00 });
-            DATA + if random.one_in(2) { offset & !0xf } else { offset }
-        };
-        let mut target = target();
+        let mut target = self.target(case);
         if insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg {
             // Hosts that trap split locks are slow at it.
             target &= !0x3f;
@@ -214,7 +300,10 @@ impl Generator {
             return;
         }
         if bit {
-            let value = self.random.below(512).wrapping_sub(256) & mask;
+            let value = match self.style {
+                Style::Any => self.random.below(512).wrapping_sub(256) & mask,
+                Style::Plain => self.random.below(64),
+            };
             set(case, insn.op1_register(), value);
         }
         let (base, index, scale) = (insn.memory_base(), insn.memory_index(), u64::from(insn.memory_index_scale()));
@@ -259,10 +348,17 @@ impl Generator {
                 0 => special_size(insn),
                 size => size,
             };
-            let repeat = if insn.is_string_instruction() { 9 * 8 } else { 0 };
             let is_bit = matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
-            let before = AROUND + repeat + if is_bit { 48 } else { 0 } + if insn.mnemonic() == Mnemonic::Enter { 300 } else { 0 };
-            let after = AROUND + size + repeat + if is_bit { 48 } else { 0 };
+            let (before, after) = match self.style {
+                Style::Any => {
+                    let more = if insn.is_string_instruction() { 9 * 8 } else { 0 } + if is_bit { 48 } else { 0 };
+                    let frames = if insn.mnemonic() == Mnemonic::Enter { 300 } else { 0 };
+                    (AROUND + more + frames, AROUND + more + size)
+                }
+                Style::Plain if insn.has_rep_prefix() || insn.has_repne_prefix() => (2 * size, 3 * size),
+                Style::Plain if is_bit => (0, 16),
+                Style::Plain => (0, size),
+            };
             spans.push((at.wrapping_sub(before), at.checked_add(after)?, at));
         }
         spans.sort_unstable();
@@ -304,6 +400,11 @@ impl Generator {
             Mnemonic::Fxrstor | Mnemonic::Fxrstor64 => {
                 let mxcsr = (random.bits() as u32 & 0xffff) | u32::from(random.one_in(8)) << 20;
                 put(operand, 24, &mxcsr.to_le_bytes());
+                if insn.mnemonic() == Mnemonic::Fxrstor64 {
+                    // How many bits of a pointer there are is the processor's own affair.
+                    put(operand, 14, &[0; 2]);
+                    put(operand, 22, &[0; 2]);
+                }
             }
             Mnemonic::Ldmxcsr => {
                 put(operand, 0, &((random.bits() as u32 & 0xffff) | u32::from(random.one_in(8)) << 20).to_le_bytes())
@@ -329,6 +430,21 @@ impl Generator {
             _ => {}
         }
     }
+}
+
+/// The arithmetic flags of a set of the decoder's.
+pub fn arithmetic_flags(bits: u32) -> RFlags {
+    [
+        (RflagsBits::CF, RFlags::CF),
+        (RflagsBits::PF, RFlags::PF),
+        (RflagsBits::AF, RFlags::AF),
+        (RflagsBits::ZF, RFlags::ZF),
+        (RflagsBits::SF, RFlags::SF),
+        (RflagsBits::OF, RFlags::OF),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| bits & bit != 0)
+    .fold(RFlags::empty(), |all, (_, flag)| all | flag)
 }
 
 fn is_near_branch(kind: OpKind) -> bool {
@@ -391,8 +507,12 @@ fn base_of(case: &Case, segment: Register) -> u64 {
         Register::GS => return case.registers.gs_base,
         _ => return 0,
     };
-    let selector = case.registers.selectors[index];
-    if selector & 7 != 7 {
+    base_of_selector(case.registers.selectors[index])
+}
+
+/// The base of the segment that `selector` names: all but those of the local descriptor table are flat.
+pub(super) fn base_of_selector(selector: u16) -> u64 {
+    if selector & 4 == 0 {
         return 0;
     }
     LDT_ENTRIES.get(usize::from(selector >> 3)).map_or(0, |entry| entry.base)

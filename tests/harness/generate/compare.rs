@@ -1,84 +1,29 @@
 //! An engine's outcome beside the host's: everything, but what the manual leaves open.
 
-use dragoman_state::{RFlags, StatusWord};
-use iced_x86::{CpuidFeature, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register, RflagsBits};
+use dragoman_state::{F80, RFlags, StatusWord};
+use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind};
 
-use super::Generated;
+use super::{
+    Generated,
+    case::arithmetic_flags,
+    ignored::{Ignored, ignored},
+};
 use crate::{
-    Mode, RSP, Registers,
+    RSP, Registers,
     case::{Case, End, MEMORY_ROOM, Outcome},
     judge::Difference,
-    layout::selector,
+    layout,
     native::Host,
     row::Value,
 };
 
-/// Why two outcomes need not be the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ignored {
-    /// The host did not bring it to an end.
-    Endless,
-    /// It goes to its own middle, and the host goes on from there.
-    Inside,
-    /// The manual leaves the result undefined.
-    Undefined,
-}
-
-/// The flags that `generated` leaves undefined, by the manual.
-pub fn undefined_flags(generated: &Generated, info: &mut InstructionInfoFactory) -> RFlags {
-    let _ = info;
-    let bits = generated.insn.rflags_undefined();
-    let mut flags = RFlags::empty();
-    for (bit, flag) in [
-        (RflagsBits::CF, RFlags::CF),
-        (RflagsBits::PF, RFlags::PF),
-        (RflagsBits::AF, RFlags::AF),
-        (RflagsBits::ZF, RFlags::ZF),
-        (RflagsBits::SF, RFlags::SF),
-        (RflagsBits::OF, RFlags::OF),
-    ] {
-        flags.set(flag, bits & bit != 0);
-    }
-    flags
-}
-
 /// What `got` has other than `host`.
 pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host: &Host) -> Result<Vec<Difference>, Ignored> {
     let insn = &generated.insn;
-    if matches!(native.end, End::Hang | End::Crash) {
-        return Err(Ignored::Endless);
+    if let Some(reason) = ignored(generated, native, got) {
+        return Err(reason);
     }
-    let case = &generated.case;
-    let (start, mode) = (case.registers.rip, case.mode);
-    if got.end == End::Done && (start..start + u64::from(case.code_length)).contains(&got.registers.rip) && !insn.has_rep_prefix()
-    {
-        return Err(Ignored::Inside);
-    }
-    let page_fault = |end| matches!(end, End::Fault { vector: 14, .. });
-    if page_fault(native.end) != page_fault(got.end) && matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu) {
-        // Whether a page is missed of which no byte is to be written is the processor's own affair.
-        return Err(Ignored::Undefined);
-    }
-    let is_wide_code = |outcome: &Outcome| outcome.registers.selectors[1] == selector::USER_CODE64;
-    if insn.mnemonic() == Mnemonic::Call && !is_near(insn) && mode != Mode::Long64 && (is_wide_code(native) || is_wide_code(got))
-    {
-        // The manual does not say in which mode a far call into another mode pushes.
-        return Err(Ignored::Undefined);
-    }
-    if native.end != End::Done && got.end != End::Done && insn.mnemonic() == Mnemonic::Call {
-        // Whether the target or the stack is refused first.
-        return Err(Ignored::Undefined);
-    }
-    if mode != Mode::Long64 && insn.memory_segment() == Register::CS && is_x87(insn) {
-        // A pending exception, for which nothing is stored, hides that code cannot be written.
-        return Err(Ignored::Undefined);
-    }
-    if names_host_segment(generated) {
-        return Err(Ignored::Undefined);
-    }
-    if is_undefined(insn, case) {
-        return Err(Ignored::Undefined);
-    }
+    let mode = generated.case.mode;
     let mut found = Vec::new();
     if coarse(insn, native.end) != coarse(insn, got.end) {
         found.push(Difference::new("end", show(native.end), show(got.end)));
@@ -97,7 +42,7 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
     differ("rip".into(), a.rip, b.rip);
     let mut ignored = RFlags::RF;
     if matches!(native.end, End::Done) {
-        ignored |= undefined_flags(generated, &mut InstructionInfoFactory::new());
+        ignored |= arithmetic_flags(insn.rflags_undefined());
     }
     differ("rflags".into(), a.rflags & !ignored.bits(), b.rflags & !ignored.bits());
     for n in 0..6 {
@@ -117,10 +62,10 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
     let tolerance = tolerance(insn.mnemonic());
     for n in 0..8 {
         let (a, b) = (a.x87.registers[n], b.x87.registers[n]);
-        let is_near =
-            tolerance == Tolerance::LastPlace && a.sign_exponent == b.sign_exponent && a.significand.abs_diff(b.significand) <= 1;
+        let is_same_sign = a.sign_exponent >> 15 == b.sign_exponent >> 15;
+        let is_near = tolerance == Tolerance::LastPlace && is_same_sign && ordinal(a).abs_diff(ordinal(b)) <= 1;
         if a != b && !is_near {
-            let text = |x: dragoman_state::F80| Value([x.significand, x.sign_exponent.into(), 0, 0, 0, 0, 0, 0]).to_hex(80);
+            let text = |x: F80| Value([x.significand, x.sign_exponent.into(), 0, 0, 0, 0, 0, 0]).to_hex(80);
             found.push(Difference::new(format!("x87 register {n}"), text(a), text(b)));
         }
     }
@@ -134,61 +79,6 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
         compare_memory(generated, native, got, &mut found);
     }
     Ok(found)
-}
-
-fn is_x87(insn: &Instruction) -> bool {
-    insn.code()
-        .cpuid_features()
-        .iter()
-        .any(|feature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387))
-}
-
-/// Whether it may look at the segment by which Linux tells programs the number of their processor, and which is not on
-/// the test stand.
-fn names_host_segment(generated: &Generated) -> bool {
-    use Mnemonic as M;
-    const NUMBER_OF_PROCESSOR: u16 = 0x78;
-    let (insn, case) = (&generated.insn, &generated.case);
-    let looks = matches!(
-        insn.mnemonic(),
-        M::Lar
-            | M::Lsl
-            | M::Verr
-            | M::Verw
-            | M::Lds
-            | M::Les
-            | M::Lfs
-            | M::Lgs
-            | M::Lss
-            | M::Mov
-            | M::Pop
-            | M::Call
-            | M::Jmp
-            | M::Retf
-    );
-    let is_it = |selector: u64| selector as u16 & !3 == NUMBER_OF_PROCESSOR;
-    // Whichever of the words is the selector.
-    looks
-        && (case.registers.gpr.iter().any(|value| is_it(*value))
-            || case.windows().any(|window| {
-                Case::bytes_of(window, &case.memory)
-                    .windows(2)
-                    .any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
-            }))
-        && (insn.mnemonic() != M::Mov && insn.mnemonic() != M::Pop || insn.op0_register().is_segment_register())
-}
-
-fn is_near(insn: &Instruction) -> bool {
-    insn.is_call_near() || insn.is_call_near_indirect()
-}
-
-/// Shifts of 16 bits by more than 16, from another operand.
-fn is_undefined(insn: &Instruction, case: &Case) -> bool {
-    if !matches!(insn.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) || insn.op1_register().size() != 2 {
-        return false;
-    }
-    let count = if insn.op2_kind() == OpKind::Register { case.registers.gpr[1] as u8 } else { insn.immediate8() };
-    count & 31 > 16
 }
 
 /// What processors write before they find that they must not: the return address of a near call below the stack, half of
@@ -218,19 +108,13 @@ fn is_environment(insn: &Instruction) -> bool {
 /// The end without what the manual does not say: which byte of a long operand is missed first.
 fn coarse(insn: &Instruction, end: End) -> End {
     match end {
-        // Of two operands, either may be missed first.
-        End::Fault { vector, error, .. } if is_comparison(insn) || is_environment(insn) => {
-            End::Fault { vector, error, address: 0 }
+        End::Fault { vector, error, .. } if is_environment(insn) => End::Fault { vector, error, address: 0 },
+        // There, the host's kernel is mapped, and the test stand's.
+        End::Fault { vector, error, address } if address >> 47 != 0 || layout::SYSTEM.contains(&address) => {
+            End::Fault { vector, error: error & !1, address }
         }
-        // The host's kernel is mapped there.
-        End::Fault { vector, error, address } if address >> 47 != 0 => End::Fault { vector, error: error & !1, address },
         end => end,
     }
-}
-
-fn is_comparison(insn: &Instruction) -> bool {
-    matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
-        && insn.is_string_instruction()
 }
 
 /// Registers without what the manual leaves open.
@@ -263,6 +147,11 @@ fn leaves_c1(insn: &Instruction) -> bool {
         || matches!(name, M::Fcmovb | M::Fcmove | M::Fcmovbe | M::Fcmovu | M::Fcmovnb | M::Fcmovne | M::Fcmovnbe | M::Fcmovnu)
 }
 
+/// Which number it is, counted from zero upwards: neighbours differ by one.
+fn ordinal(x: F80) -> u128 {
+    u128::from(x.sign_exponent & 0x7fff) << 63 | u128::from(x.significand << 1 >> 1)
+}
+
 fn show(end: End) -> String {
     match end {
         End::Fault { vector, error, address } => {
@@ -276,8 +165,8 @@ fn show(end: End) -> String {
 }
 
 /// How far a result may be from the host's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tolerance {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tolerance {
     /// Not at all.
     None,
     /// One unit in the last place of an extended number: what the manual grants transcendental instructions.
@@ -286,7 +175,8 @@ enum Tolerance {
     Estimate,
 }
 
-fn tolerance(mnemonic: Mnemonic) -> Tolerance {
+/// How far results of `mnemonic` may be from the host's.
+pub fn tolerance(mnemonic: Mnemonic) -> Tolerance {
     use Mnemonic as M;
     match mnemonic {
         M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => Tolerance::Estimate,

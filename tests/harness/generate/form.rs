@@ -2,7 +2,7 @@
 //! comes out is decoded again, and only what is the wanted encoding counts.
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, Instruction, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as Kind, OpCodeTableKind,
+    Code, Decoder, DecoderOptions, Instruction, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as Kind, OpCodeTableKind, OpKind,
 };
 
 use super::{Random, values};
@@ -47,21 +47,69 @@ impl Form {
     }
 
     /// Bytes that decode to this encoding at `ip`, and what they decode to.
-    pub fn make(&self, random: &mut Random, mode: Mode, ip: u64, allows_lock: bool) -> Option<(Vec<u8>, Instruction)> {
-        for _ in 0..ATTEMPTS {
-            let mut bytes = self.attempt(random, mode, allows_lock);
-            let mut decoder = Decoder::with_ip(mode.bitness(), &bytes, ip, DecoderOptions::NONE);
-            let insn = decoder.decode();
-            if insn.code() == self.code {
-                let length = insn.len();
-                bytes.truncate(length);
-                return Some((bytes, insn));
-            }
-        }
-        None
+    pub fn make(&self, random: &mut Random, mode: Mode, ip: u64) -> Option<(Vec<u8>, Instruction)> {
+        (0..ATTEMPTS).find_map(|_| {
+            let prefixes = self.prefixes(random, mode);
+            self.complete(random, mode, ip, prefixes)
+        })
     }
 
-    fn attempt(&self, random: &mut Random, mode: Mode, allows_lock: bool) -> Vec<u8> {
+    /// The encoding that this is the form of.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The repeat prefixes that mean something to it.
+    pub fn repeats(&self) -> impl Iterator<Item = u8> + use<> {
+        let (rep, repne) = (self.info.can_use_rep_prefix(), self.info.can_use_repne_prefix());
+        rep.then_some(0xf3).into_iter().chain(repne.then_some(0xf2))
+    }
+
+    /// As [`Form::make`], with no prefixes but `extra` and what it needs, and its memory operand, where it has one, reached
+    /// through a register.
+    pub fn make_plain(
+        &self,
+        random: &mut Random,
+        mode: Mode,
+        ip: u64,
+        has_memory: bool,
+        extra: Option<u8>,
+    ) -> Option<(Vec<u8>, Instruction)> {
+        const FEWEST: [&[u8]; 12] = [
+            &[],
+            &[0x66],
+            &[0x48],
+            &[0x66, 0x48],
+            &[0x67],
+            &[0x66, 0x67],
+            &[0x67, 0x48],
+            &[0xf3],
+            &[0x66, 0xf3],
+            &[0xf3, 0x48],
+            &[0xf2],
+            &[0xf2, 0x48],
+        ];
+        let is_wanted = |insn: &Instruction| {
+            let memory = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory);
+            memory == has_memory && (!memory || insn.memory_base().is_gpr() || insn.memory_displ_size() == 8)
+        };
+        FEWEST.iter().filter(|prefixes| mode == Mode::Long64 || !prefixes.contains(&0x48)).find_map(|prefixes| {
+            let prefixes: Vec<u8> = extra.into_iter().chain(prefixes.iter().copied()).collect();
+            (0..ATTEMPTS).find_map(|_| self.complete(random, mode, ip, prefixes.clone()).filter(|(_, insn)| is_wanted(insn)))
+        })
+    }
+
+    /// Puts the rest after the prefixes. `None` where it is another encoding then.
+    fn complete(&self, random: &mut Random, mode: Mode, ip: u64, prefixes: Vec<u8>) -> Option<(Vec<u8>, Instruction)> {
+        let mut bytes = self.attempt(random, prefixes);
+        let mut decoder = Decoder::with_ip(mode.bitness(), &bytes, ip, DecoderOptions::NONE);
+        let insn = decoder.decode();
+        bytes.truncate(insn.len());
+        (insn.code() == self.code).then_some((bytes, insn))
+    }
+
+    /// Prefixes, needed or not; REX comes last.
+    fn prefixes(&self, random: &mut Random, mode: Mode) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(32);
         if random.one_in(2) && self.info.operand_size() != 0 || random.one_in(16) {
             bytes.push(0x66);
@@ -72,7 +120,7 @@ impl Form {
         if random.one_in(8) {
             bytes.push(random.pick(&[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]));
         }
-        if allows_lock && self.info.can_use_lock_prefix() && random.one_in(4) {
+        if self.info.can_use_lock_prefix() && random.one_in(4) {
             bytes.push(0xf0);
         }
         if self.info.can_use_rep_prefix() && random.one_in(2) {
@@ -81,14 +129,24 @@ impl Form {
         if self.info.can_use_repne_prefix() && random.one_in(3) {
             bytes.push(0xf2);
         }
-        match self.info.mandatory_prefix() {
-            MandatoryPrefix::None | MandatoryPrefix::PNP => {}
-            MandatoryPrefix::P66 => bytes.push(0x66),
-            MandatoryPrefix::PF3 => bytes.push(0xf3),
-            MandatoryPrefix::PF2 => bytes.push(0xf2),
-        }
         if mode == Mode::Long64 && random.one_in(2) {
             bytes.push(0x40 | random.bits() as u8 & 0xf);
+        }
+        bytes
+    }
+
+    /// `bytes`, which are prefixes, with the mandatory one, the opcode and everything behind it.
+    fn attempt(&self, random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
+        let mandatory = match self.info.mandatory_prefix() {
+            MandatoryPrefix::None | MandatoryPrefix::PNP => None,
+            MandatoryPrefix::P66 => Some(0x66),
+            MandatoryPrefix::PF3 => Some(0xf3),
+            MandatoryPrefix::PF2 => Some(0xf2),
+        };
+        // A REX prefix stands right before the opcode.
+        let at = bytes.len() - usize::from(bytes.last().is_some_and(|last| last & 0xf0 == 0x40));
+        if let Some(prefix) = mandatory {
+            bytes.insert(at, prefix);
         }
         match self.info.table() {
             OpCodeTableKind::T0F => bytes.push(0x0f),

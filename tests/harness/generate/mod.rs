@@ -4,12 +4,14 @@
 mod case;
 mod compare;
 mod form;
+mod ignored;
 mod random;
 mod scope;
 mod values;
 
-pub use case::{Generated, Generator};
-pub use compare::{Ignored, differences};
+pub use case::{Generated, Generator, arithmetic_flags};
+pub use compare::{Tolerance, differences, tolerance};
 pub use form::Form;
+pub use ignored::{Ignored, ignored};
 pub use random::Random;
 pub use scope::{exempt, native_codes};

@@ -140,7 +140,7 @@ impl Setup {
         }
         let mut case = Case::new(row.mode, row.code_at(), &row.bytes());
         case.registers = engine::user_view(&self.state);
-        for (at, bytes) in &self.memory {
+        for (at, bytes) in &adjoining(&self.memory) {
             let (from, to) = (*at, at.wrapping_add(bytes.len() as u64));
             if !self.map.access(from).is_writable() || to < from {
                 return Err(format!("a program cannot have memory at {at:#x}"));
@@ -149,4 +149,16 @@ impl Setup {
         }
         Ok(case)
     }
+}
+
+/// Memory, where what continues the piece before it is one with it.
+fn adjoining(memory: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
+    let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+    for (at, bytes) in memory {
+        match pieces.last_mut() {
+            Some((from, known)) if from.wrapping_add(known.len() as u64) == *at => known.extend(bytes),
+            _ => pieces.push((*at, bytes.clone())),
+        }
+    }
+    pieces
 }

@@ -27,8 +27,8 @@ pub struct RowFile {
     pub lines: Vec<Line>,
 }
 
-/// The comment that says which mnemonics a file is about.
-const MNEMONICS: &str = "# mnemonics:";
+/// The comment that says of which mnemonics a file holds recorded rows.
+const RECORDED: &str = "# recorded:";
 
 impl RowFile {
     /// The folder that holds the project's rows.
@@ -83,10 +83,10 @@ impl RowFile {
         })
     }
 
-    /// The mnemonics, in lower case, that a comment `# mnemonics:` at its head names.
+    /// The mnemonics, in lower case, whose rows are recorded here: a comment `# recorded:` at its head names them.
     pub fn mnemonics(&self) -> Vec<String> {
         let texts = self.lines.iter().filter_map(|line| match line {
-            Line::Text(text) => text.strip_prefix(MNEMONICS),
+            Line::Text(text) => text.strip_prefix(RECORDED),
             Line::Row(_) => None,
         });
         texts.flat_map(str::split_whitespace).map(str::to_string).collect()
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_file_survives_reading_and_writing() {
-        let text = "# Additions.\n# mnemonics: add adc\n\n\
+        let text = "# Additions.\n# recorded: add adc\n\n\
                     long64 | 48 01 c3 | add rbx,rax    | => ; SDM 2 ADD\n\
                     long64 | 01 03    | add [rbx],eax  | => ; SDM 2 ADD\n";
         let file = RowFile::parse(Path::new("add.rows"), text).expect("valid");

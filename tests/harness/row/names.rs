@@ -24,7 +24,7 @@ const PLAIN: &[(&str, Place)] = &[
     ("dr0", Place::Breakpoint(0)), ("dr1", Place::Breakpoint(1)), ("dr2", Place::Breakpoint(2)), ("dr3", Place::Breakpoint(3)),
     ("dr6", Place::Dr6), ("dr7", Place::Dr7), ("efer", Place::Efer(u64::MAX)), ("xcr0", Place::Xcr0), ("pkru", Place::Pkru),
     ("mxcsr", Place::Mxcsr), ("fcw", Place::Fcw), ("fsw", Place::Fsw(u16::MAX)), ("ftw", Place::Ftw),
-    ("fip", Place::Fip), ("fdp", Place::Fdp), ("fop", Place::Fop),
+    ("fip", Place::Fip), ("fdp", Place::Fdp), ("fop", Place::Fop), ("fcs", Place::Fcs), ("fds", Place::Fds),
     ("c0", Place::Fsw(StatusWord::C0.bits())), ("c1", Place::Fsw(StatusWord::C1.bits())),
     ("c2", Place::Fsw(StatusWord::C2.bits())), ("c3", Place::Fsw(StatusWord::C3.bits())),
     ("top", Place::Fsw(StatusWord::TOP.bits())),

@@ -100,6 +100,8 @@ pub enum Place {
     Fip,
     Fdp,
     Fop,
+    Fcs,
+    Fds,
     St(u8),
     Mm(u8),
     Xmm(u8),
@@ -139,7 +141,13 @@ impl Place {
             Self::Flag(flag) => flag.bits().count_ones(),
             Self::Cr0(mask) | Self::Cr4(mask) | Self::Efer(mask) => mask.count_ones(),
             Self::Fsw(mask) => mask.count_ones(),
-            Self::Segment(_, Field::Selector) | Self::GdtrLimit | Self::IdtrLimit | Self::Fcw | Self::Fop => 16,
+            Self::Segment(_, Field::Selector)
+            | Self::GdtrLimit
+            | Self::IdtrLimit
+            | Self::Fcw
+            | Self::Fop
+            | Self::Fcs
+            | Self::Fds => 16,
             Self::Segment(_, Field::Limit | Field::Attributes) | Self::Mxcsr | Self::Pkru => 32,
             Self::Ftw => 8,
             Self::St(_) => 80,
@@ -206,6 +214,8 @@ impl Place {
             | Self::Xcr0
             | Self::Pkru
             | Self::Model(_)
+            | Self::Fcs
+            | Self::Fds
             | Self::Activity
             | Self::Shadow => false,
         }
@@ -281,6 +291,8 @@ impl Place {
             Self::Fip => state.x87.instruction_pointer,
             Self::Fdp => state.x87.data_pointer,
             Self::Fop => state.x87.opcode.into(),
+            Self::Fcs => state.x87.instruction_selector.into(),
+            Self::Fds => state.x87.data_selector.into(),
             Self::Mm(n) => state.x87.mmx(n),
             Self::Activity => state.events.activity as u64,
             Self::Shadow => state.events.shadow as u64,
@@ -342,6 +354,8 @@ impl Place {
             Self::Fip => state.x87.instruction_pointer = low,
             Self::Fdp => state.x87.data_pointer = low,
             Self::Fop => state.x87.opcode = low as u16,
+            Self::Fcs => state.x87.instruction_selector = low as u16,
+            Self::Fds => state.x87.data_selector = low as u16,
             Self::St(n) => {
                 let top = state.x87.top();
                 state.x87.registers[(top + usize::from(n)) % 8] = F80 { significand: low, sign_exponent: value.0[1] as u16 };

@@ -8,7 +8,6 @@ mod external_homes;
 mod file_header;
 mod file_length;
 mod forbidden_text;
-mod instruction_rows;
 mod orphans;
 mod rust_source;
 mod todo_number;
@@ -60,7 +59,6 @@ const LINTS: &[Lint] = &[
     ("todo number",      todo_number::findings),
     ("orphans",          orphans::findings),
     ("file length",      file_length::findings),
-    ("instruction rows", instruction_rows::findings),
     ("forbidden text",   forbidden_text::findings),
 ];
 

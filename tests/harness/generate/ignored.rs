@@ -1,0 +1,122 @@
+//! Cases in which two processors need not do the same, each with its reason.
+
+use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
+
+use super::{Generated, case::base_of_selector};
+use crate::{
+    Mode,
+    case::{Case, End, Outcome},
+    layout::selector,
+};
+
+/// Why two outcomes need not be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// The host did not bring it to an end.
+    Endless,
+    /// It goes to its own middle, and the host goes on from there.
+    Inside,
+    /// The manual leaves the result undefined.
+    Undefined,
+    /// Two things are wrong with it, and the manual does not say which is found first.
+    Order,
+    /// It depends on what the host's kernel has set up.
+    Kernel,
+}
+
+/// Why `native`, which the host made of a case, and `got`, which an engine did, are not to be compared.
+pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option<Ignored> {
+    let (insn, case) = (&generated.insn, &generated.case);
+    if matches!(native.end, End::Hang | End::Crash) {
+        return Some(Ignored::Endless);
+    }
+    let linear = |selector, offset: u64| offset.wrapping_add(base_of_selector(selector));
+    let code = linear(case.registers.selectors[1], case.registers.rip);
+    let target = linear(got.registers.selectors[1], got.registers.rip);
+    if got.end == End::Done && (code..code + u64::from(case.code_length)).contains(&target) && !insn.has_rep_prefix() {
+        return Some(Ignored::Inside);
+    }
+    if matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu) && native.end != got.end {
+        // Whether an address is refused to which no byte is to be written is the processor's own affair.
+        return Some(Ignored::Undefined);
+    }
+    let goes_wide = |outcome: &Outcome| outcome.registers.selectors[1] == selector::USER_CODE64;
+    if insn.mnemonic() == Mnemonic::Call && !is_near(insn) && case.mode != Mode::Long64 && (goes_wide(native) || goes_wide(got)) {
+        // In which mode a far call into another mode pushes.
+        return Some(Ignored::Undefined);
+    }
+    if is_undefined(insn, case) {
+        return Some(Ignored::Undefined);
+    }
+    let both_fault = native.end != End::Done && got.end != End::Done;
+    if both_fault && (insn.mnemonic() == Mnemonic::Call || is_comparison(insn)) {
+        // The target or the stack; one operand or the other.
+        return Some(Ignored::Order);
+    }
+    if case.mode != Mode::Long64 && insn.memory_segment() == Register::CS && stores_last(insn) {
+        // A pending exception, or nothing to store, comes before code that cannot be written.
+        return Some(Ignored::Order);
+    }
+    names_host_segment(generated).then_some(Ignored::Kernel)
+}
+
+/// Whether it may have nothing to store.
+fn stores_last(insn: &Instruction) -> bool {
+    let late = |feature: &CpuidFeature| {
+        matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387 | CpuidFeature::MMX)
+    };
+    insn.mnemonic() == Mnemonic::Arpl || insn.code().cpuid_features().iter().any(late)
+}
+
+/// Whether it may look at the segment by which Linux tells programs the number of their processor, and which is not on
+/// the test stand.
+fn names_host_segment(generated: &Generated) -> bool {
+    use Mnemonic as M;
+    const NUMBER_OF_PROCESSOR: u16 = 0x78;
+    let (insn, case) = (&generated.insn, &generated.case);
+    let looks = matches!(
+        insn.mnemonic(),
+        M::Lar
+            | M::Lsl
+            | M::Verr
+            | M::Verw
+            | M::Lds
+            | M::Les
+            | M::Lfs
+            | M::Lgs
+            | M::Lss
+            | M::Mov
+            | M::Pop
+            | M::Call
+            | M::Jmp
+            | M::Retf
+    );
+    let is_it = |selector: u64| selector as u16 & !3 == NUMBER_OF_PROCESSOR;
+    // Whichever of the words is the selector.
+    looks
+        && (case.registers.gpr.iter().any(|value| is_it(*value))
+            || case.windows().any(|window| {
+                Case::bytes_of(window, &case.memory)
+                    .windows(2)
+                    .any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
+            }))
+        && (insn.mnemonic() != M::Mov && insn.mnemonic() != M::Pop || insn.op0_register().is_segment_register())
+}
+
+fn is_near(insn: &Instruction) -> bool {
+    insn.is_call_near() || insn.is_call_near_indirect()
+}
+
+/// Shifts of 16 bits by more than 16, from another operand.
+fn is_undefined(insn: &Instruction, case: &Case) -> bool {
+    if !matches!(insn.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) || insn.op1_register().size() != 2 {
+        return false;
+    }
+    let count = if insn.op2_kind() == OpKind::Register { case.registers.gpr[1] as u8 } else { insn.immediate8() };
+    count & 31 > 16
+}
+
+fn is_comparison(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq)
+        && insn.is_string_instruction()
+}
