@@ -468,6 +468,7 @@ fn iret_real(cpu: &mut dyn Cpu, width: Width) -> Result<(), Fault> {
     let mut stack = Stack::current(cpu);
     let frame = pop_frame(cpu, &mut stack, width)?;
     finish_real(cpu, stack, &frame)?;
+    // These three are beyond the reach of real mode, whatever the width.
     flags_image::load(cpu, width, frame.flags, RFlags::VM | RFlags::VIF | RFlags::VIP);
     Ok(())
 }

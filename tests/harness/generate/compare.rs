@@ -5,8 +5,8 @@ use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind};
 
 use super::{
     Generated,
-    case::arithmetic_flags,
     ignored::{Ignored, ignored},
+    registers::arithmetic_flags,
 };
 use crate::{
     RSP, Registers,
@@ -251,5 +251,5 @@ fn compare_memory(generated: &Generated, native: &Outcome, got: &Outcome, found:
 fn operand_at(generated: &Generated) -> Option<u64> {
     let insn = &generated.insn;
     let n = (0..insn.op_count()).find(|n| insn.op_kind(*n) == iced_x86::OpKind::Memory)?;
-    insn.virtual_address(n, 0, |register, _, _| Some(super::case::value_of(&generated.case, register)))
+    insn.virtual_address(n, 0, |register, _, _| Some(super::steer::value_of(&generated.case, register)))
 }

@@ -2,7 +2,7 @@
 
 use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 
-use super::{Generated, case::base_of_selector};
+use super::{Generated, steer::base_of_selector};
 use crate::{
     Mode,
     case::{Case, End, Outcome},

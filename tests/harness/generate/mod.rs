@@ -6,12 +6,15 @@ mod compare;
 mod form;
 mod ignored;
 mod random;
+mod registers;
 mod scope;
+mod steer;
 mod values;
 
-pub use case::{Generated, Generator, arithmetic_flags};
+pub use case::{Generated, Generator};
 pub use compare::{Tolerance, differences, tolerance};
 pub use form::Form;
 pub use ignored::{Ignored, ignored};
 pub use random::Random;
+pub use registers::arithmetic_flags;
 pub use scope::{exempt, native_codes};

@@ -22,7 +22,7 @@ impl Random {
 
     /// A number below `bound`, which is not zero.
     pub const fn below(&mut self, bound: u64) -> u64 {
-        (self.bits() as u128 * bound as u128 >> 64) as u64
+        ((self.bits() as u128 * bound as u128) >> 64) as u64
     }
 
     /// True once in `n` times.

@@ -1,0 +1,165 @@
+//! Addresses: registers and displacements such that memory operands lie in mapped pages.
+
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+
+use super::{
+    Generator,
+    case::{ALL_THERE, Style},
+};
+use crate::{
+    RSP,
+    case::Case,
+    layout::{DATA, LDT_ENTRIES, PAGE, STACK},
+};
+
+impl Generator {
+    /// Sets the registers that addresses are made from, and the displacement where it is one of four bytes or more.
+    pub(super) fn steer(&mut self, case: &mut Case, insn: &mut Instruction) {
+        let mask = case.mode.register_mask();
+        // What strings, XLAT and the stack use without an operand.
+        for (n, segment) in [(6, insn.memory_segment()), (7, Register::ES)] {
+            case.registers.gpr[n] = if insn.is_string_instruction() || is_masked_move(insn) {
+                self.target(case).wrapping_sub(base_of(case, segment)) & mask
+            } else {
+                case.registers.gpr[n]
+            };
+        }
+        if insn.mnemonic() == Mnemonic::Xlatb {
+            case.registers.gpr[3] =
+                self.target(case).wrapping_sub(base_of(case, insn.memory_segment())).wrapping_sub(case.registers.gpr[0] & 0xff)
+                    & mask;
+        }
+        let stack = STACK + 0x800 + (self.random.below(64) * if self.random.one_in(4) { 1 } else { 8 });
+        if self.style == Style::Any {
+            case.registers.gpr[RSP] = stack.wrapping_sub(base_of(case, Register::SS)) & mask;
+        }
+        if matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter) {
+            case.registers.gpr[5] = (stack + 0x80).wrapping_sub(base_of(case, Register::SS)) & mask;
+        }
+        let Some(_) = (0..insn.op_count()).find(|n| insn.op_kind(*n) == OpKind::Memory) else { return };
+        let mut target = self.target(case);
+        if insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg {
+            // Hosts that trap split locks are slow at it.
+            target &= !0x3f;
+        }
+        let wanted = target.wrapping_sub(base_of(case, insn.memory_segment()));
+        let bit = matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
+            && insn.op1_kind() == OpKind::Register;
+        if bit
+            && [insn.memory_base(), insn.memory_index()]
+                .map(Register::full_register)
+                .contains(&insn.op1_register().full_register())
+        {
+            // The bit would be anywhere.
+            return;
+        }
+        if bit {
+            let value = match self.style {
+                Style::Any => self.random.below(512).wrapping_sub(256) & mask,
+                Style::Plain => self.random.below(64),
+            };
+            set(case, insn.op1_register(), value);
+        }
+        let (base, index, scale) = (insn.memory_base(), insn.memory_index(), u64::from(insn.memory_index_scale()));
+        let displacement = insn.memory_displacement64();
+        match (base, index) {
+            (Register::None, Register::None) | (Register::RIP | Register::EIP, _) => self.patch(case, insn, wanted),
+            (base, Register::None) => set(case, base, wanted.wrapping_sub(displacement)),
+            (Register::None, index) => set(case, index, wanted.wrapping_sub(displacement) / scale),
+            (base, index) if base == index => set(case, base, wanted.wrapping_sub(displacement) / (scale + 1)),
+            (base, index) => {
+                let n = self.random.below(32);
+                if !bit || insn.op1_register().full_register() != index.full_register() {
+                    set(case, index, n);
+                }
+                let n = get(case, index);
+                set(case, base, wanted.wrapping_sub(displacement).wrapping_sub(n.wrapping_mul(scale)));
+            }
+        }
+    }
+
+    /// Where an operand may be: near the end of the first page of data where the second is missing something.
+    fn target(&mut self, case: &Case) -> u64 {
+        let random = &mut self.random;
+        if self.style == Style::Plain {
+            return DATA + 0x40 + 0x40 * random.below(16);
+        }
+        if case.map != ALL_THERE && random.one_in(2) {
+            return DATA + PAGE - random.below(24);
+        }
+        let offset = 0x100 + random.below(if case.map == ALL_THERE { 0x2c00 } else { 0xb00 });
+        DATA + if random.one_in(2) { offset & !0xf } else { offset }
+    }
+
+    /// Writes a displacement such that the operand is at offset `wanted`.
+    fn patch(&mut self, case: &mut Case, insn: &mut Instruction, wanted: u64) {
+        let mut decoder = Decoder::with_ip(case.mode.bitness(), case.code(), insn.ip(), DecoderOptions::NONE);
+        let decoded = decoder.decode();
+        let constants = decoder.get_constant_offsets(&decoded);
+        let (at, size) = (constants.displacement_offset(), constants.displacement_size());
+        let is_relative = matches!(insn.memory_base(), Register::RIP | Register::EIP);
+        let value = if is_relative { wanted.wrapping_sub(insn.next_ip()) } else { wanted };
+        case.code[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
+        let mut decoder = Decoder::with_ip(case.mode.bitness(), case.code(), insn.ip(), DecoderOptions::NONE);
+        *insn = decoder.decode();
+    }
+}
+
+/// The base of `segment`, as the case has it.
+pub(super) fn base_of(case: &Case, segment: Register) -> u64 {
+    let index = match segment {
+        Register::ES => 0,
+        Register::CS => 1,
+        Register::SS => 2,
+        Register::DS => 3,
+        Register::FS => return case.registers.fs_base,
+        Register::GS => return case.registers.gs_base,
+        _ => return 0,
+    };
+    base_of_selector(case.registers.selectors[index])
+}
+
+/// The base of the segment that `selector` names: all but those of the local descriptor table are flat.
+pub(super) fn base_of_selector(selector: u16) -> u64 {
+    if selector & 4 == 0 {
+        return 0;
+    }
+    LDT_ENTRIES.get(usize::from(selector >> 3)).map_or(0, |entry| entry.base)
+}
+
+pub(super) fn value_of(case: &Case, register: Register) -> u64 {
+    if register.is_segment_register() { base_of(case, register) } else { get(case, register) }
+}
+
+fn get(case: &Case, register: Register) -> u64 {
+    if matches!(register, Register::RIP | Register::EIP) || !register.is_gpr() {
+        return 0;
+    }
+    let value = case.registers.gpr[register.full_register().number()];
+    match register.size() {
+        8 => value,
+        4 => value & 0xffff_ffff,
+        2 => value & 0xffff,
+        _ => value & 0xff,
+    }
+}
+
+/// Sets as much of a register as its name covers.
+fn set(case: &mut Case, register: Register, value: u64) {
+    if !register.is_gpr() {
+        return;
+    }
+    let mask = match register.size() {
+        8 => u64::MAX,
+        4 => 0xffff_ffff,
+        2 => 0xffff,
+        _ => 0xff,
+    };
+    let slot = &mut case.registers.gpr[register.full_register().number()];
+    *slot = (*slot & !mask | value & mask) & case.mode.register_mask();
+}
+
+/// What has no memory operand and still writes to DS:rDI.
+fn is_masked_move(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
+}
