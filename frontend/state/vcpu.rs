@@ -179,7 +179,7 @@ impl VcpuState {
     /// runs; the others wait for a start-up message. SDM: vol. 3 table 10-1.
     pub fn power_on(id: VcpuId, signature: u32) -> Self {
         let data = Segment::real_mode(0, Attributes::DATA);
-        let mut code = Segment::real_mode(0xf000, Attributes::CODE);
+        let mut code = Segment::real_mode(0xf000, Attributes::DATA);
         code.base = 0xffff_0000;
         let mut gpr = GprFile::default();
         gpr[Gpr::RDX] = signature.into();

@@ -85,7 +85,7 @@ fn popa<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let top = m.gpr(Gpr::RSP, i.stack_width);
     let zero = m.constant(0);
     let mut values = [zero; 8];
-    for n in 0..8u8 {
+    for n in (0..8u8).rev() {
         let delta = m.constant(i.width.bytes() * u64::from(7 - n));
         let at = m.binary(BinaryOp::Add, i.stack_width, top, delta);
         values[usize::from(n)] = m.load(i.stack_segment, at, i.width)?;
@@ -125,7 +125,8 @@ fn enter<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     }
     let pushed = slot * if level > 0 { level + 1 } else { 1 };
     let bottom = i.stack_below(m, pushed + size);
-    // The new stack top must be writable, although nothing is written there.
+    // The new stack top must be writable, although nothing is written there. Processors find that out last, with the frame
+    // already below the stack pointer.
     m.load_to_modify(i.stack_segment, bottom, i.width)?;
     m.set_gpr(Gpr::RBP, i.width, new_frame);
     m.set_gpr(Gpr::RSP, i.stack_width, bottom);

@@ -49,7 +49,10 @@ pub(super) fn real_segment(cpu: &dyn Cpu, index: SegmentIndex, selector: u16) ->
     if cpu.state().is_virtual_8086() {
         return Segment { base, limit: 0xffff, attributes: Attributes(0xf3), selector };
     }
-    Segment { base, selector, ..*cpu.state().segment(index) }
+    let old = *cpu.state().segment(index);
+    // Code of real mode can be written: its segment is one of data. SDM: vol. 3 table 10-1.
+    let attributes = if index == SegmentIndex::Cs { Attributes::DATA } else { old.attributes };
+    Segment { base, selector, attributes, ..old }
 }
 
 /// What loading `selector` into segment register `index` (not CS) leaves there, after all checks. The accessed bit has

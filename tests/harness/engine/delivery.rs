@@ -86,6 +86,6 @@ pub fn take_back(mode: Mode, memory: &Memory, start: &VcpuState, state: &mut Vcp
 /// Segment register `index` with `selector`, which was popped, in it.
 fn restore(mode: Mode, start: &VcpuState, state: &mut VcpuState, index: SegmentIndex, selector: u16) {
     let before = start.segment(index);
-    let segment: Segment = if before.selector == selector { *before } else { template::segment(mode, index, selector) };
+    let segment: Segment = if before.selector == selector { *before } else { template::segment(mode, selector) };
     *state.segment_mut(index) = segment;
 }

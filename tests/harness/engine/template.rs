@@ -33,7 +33,7 @@ pub fn state(mode: Mode, cpl: u8, root: u64) -> VcpuState {
     }
     let registers = Registers::pattern(mode);
     for (index, selector) in SegmentIndex::ALL.into_iter().zip(registers.selectors) {
-        *state.segment_mut(index) = segment(mode, index, selector);
+        *state.segment_mut(index) = segment(mode, selector);
     }
     load(&mut state, mode, &registers);
     if cpl == 0 {
@@ -72,7 +72,7 @@ pub fn load(state: &mut VcpuState, mode: Mode, registers: &Registers) {
     state.rflags = RFlags::from_bits_retain(registers.rflags) | vm;
     for (index, selector) in SegmentIndex::ALL.into_iter().zip(registers.selectors) {
         if state.segment(index).selector != selector {
-            *state.segment_mut(index) = segment(mode, index, selector);
+            *state.segment_mut(index) = segment(mode, selector);
         }
     }
     state.segment_mut(SegmentIndex::Fs).base = registers.fs_base;
@@ -107,10 +107,9 @@ pub fn read(state: &VcpuState) -> Registers {
 }
 
 /// What segment register `index` holds after `selector` was loaded in `mode`, from the tables as they are at the start.
-pub fn segment(mode: Mode, index: SegmentIndex, selector: u16) -> Segment {
-    let is_code = index == SegmentIndex::Cs;
+pub fn segment(mode: Mode, selector: u16) -> Segment {
     match mode {
-        Mode::Real16 => Segment::real_mode(selector, if is_code { Attributes::CODE } else { Attributes::DATA }),
+        Mode::Real16 => Segment::real_mode(selector, Attributes::DATA),
         Mode::Vm86 => Segment::real_mode(selector, Attributes(0xf3)),
         Mode::Prot16 | Mode::Prot32 | Mode::Comp16 | Mode::Comp32 | Mode::Long64 => {
             if selector & !3 == 0 {

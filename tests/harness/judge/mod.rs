@@ -18,7 +18,7 @@ use crate::{
     case::End,
     engine::{self, Finish, Rig, RigError},
     layout::{self, KERNEL_STACK, PAGE},
-    row::{Row, SegmentName, Target},
+    row::{Row, Target},
 };
 
 /// The LOCK prefix.
@@ -153,7 +153,7 @@ impl Expected {
         let mut ports = rig.ports().known();
         let mut image = rig.memory().image();
         if !variant.is_undefined {
-            setup::assign(&mut state, &row.outputs, |name, selector| Some(hidden(rig, row.mode, name, selector)));
+            setup::assign(&mut state, &row.outputs, |_, selector| Some(hidden(rig, row.mode, selector)));
             for output in &row.outputs {
                 match &output.target {
                     Target::Place(_) => {}
@@ -236,12 +236,8 @@ fn overwrite(image: &mut Image, at: u64, bytes: &[u8]) {
 }
 
 /// What a segment register that holds `selector` hides, by the tables in memory.
-fn hidden(rig: &Rig, mode: Mode, name: SegmentName, selector: u16) -> Segment {
-    let index = match name {
-        SegmentName::Data(index) => index,
-        SegmentName::Ldtr | SegmentName::Tr => dragoman_state::SegmentIndex::Ds,
-    };
-    let plain = engine::segment(mode, index, selector);
+fn hidden(rig: &Rig, mode: Mode, selector: u16) -> Segment {
+    let plain = engine::segment(mode, selector);
     if mode == Mode::Real16 || mode == Mode::Vm86 || selector & !3 == 0 {
         return plain;
     }

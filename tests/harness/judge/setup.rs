@@ -63,7 +63,7 @@ pub fn assign(
 /// What a segment register that holds `selector` hides, by the tables as they are at the start.
 fn hidden(row: &Row, name: SegmentName, selector: u16) -> Option<dragoman_state::Segment> {
     match name {
-        SegmentName::Data(index) => Some(engine::segment(row.mode, index, selector)),
+        SegmentName::Data(_) => Some(engine::segment(row.mode, selector)),
         SegmentName::Ldtr | SegmentName::Tr => None,
     }
 }

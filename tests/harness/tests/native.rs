@@ -12,6 +12,8 @@ use harness::{
     engine::{Rig, engines},
     generate::{Form, Generated, Generator, differences, native_codes},
     native::{NativeError, Oracle},
+    record,
+    row::RowFile,
 };
 
 /// How long the quick tier compares; `DRAGOMAN_NATIVE_SECONDS` says otherwise.
@@ -107,6 +109,29 @@ fn every_engine_does_what_the_host_does() {
     let shown: Vec<_> =
         failures.iter().take(SHOWN).map(|(code, (count, text))| format!("{code}: {count} cases\n  {text}")).collect();
     assert!(failures.is_empty(), "{total} cases of {} encodings differ:\n{}", failures.len(), shown.join("\n"));
+}
+
+#[test]
+fn recorded_rows_are_what_the_host_does() {
+    let mut oracle = match Oracle::new() {
+        Ok(oracle) => oracle,
+        Err(error) => {
+            println!("skipped: {error}");
+            return;
+        }
+    };
+    let (mut wrong, mut rows) = (Vec::new(), 0);
+    let here = format!("host {}", oracle.host().name);
+    for path in RowFile::list(&RowFile::folder()).expect("tests/insn is there") {
+        let file = RowFile::read(&path).expect("rows");
+        rows += file.rows().filter(|(_, row)| row.source == here).count();
+        let differing = record::check(&file, &mut oracle).expect("the host runs them");
+        wrong.extend(differing.into_iter().map(|(line, now)| format!("{}:{line}: {now}", file.name)));
+    }
+    if rows == 0 {
+        println!("skipped: no row was recorded on this kind of processor, {}", oracle.host().name);
+    }
+    assert!(wrong.is_empty(), "{} rows are not what the host does now:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn describe(generated: &Generated) -> String {
