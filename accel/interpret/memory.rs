@@ -47,12 +47,16 @@ impl Processor {
     /// Where all of an access goes: it may be made to every byte, or it faults as a whole.
     fn locate(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64, size: u64) -> Result<Located, Fault> {
         let room = PAGE_SIZE - (at & (PAGE_SIZE - 1));
-        let first = self.place(view, kind, segment, at)?;
         if size <= room {
-            return Ok(Located::Whole(first));
+            return Ok(Located::Whole(self.place(view, kind, segment, at)?));
         }
         let next = at.wrapping_add(room);
         let next = if self.mode.is_long() { next } else { next & 0xffff_ffff };
+        // That the end is not canonical is found out before the first page is looked for.
+        if self.mode.is_64bit() && !GuestVirt(next).is_canonical(self.state.linear_bits()) {
+            return Err(segment_fault(segment.index()));
+        }
+        let first = self.place(view, kind, segment, at)?;
         Ok(Located::Split(room, first, self.place(view, kind, segment, next)?))
     }
 

@@ -128,7 +128,7 @@ impl Generator {
             ALL_THERE
         };
         let mut insn = insn;
-        self.steer(&mut case, &mut insn);
+        self.steer(&mut case, &mut insn)?;
         self.set_windows(&mut case, &insn, flavour)?;
         Some(Generated { case, insn })
     }

@@ -12,7 +12,7 @@ use crate::{
     RSP, Registers,
     case::{Case, End, MEMORY_ROOM, Outcome},
     judge::Difference,
-    layout,
+    layout::{self, selector},
     native::Host,
     row::Value,
 };
@@ -125,6 +125,10 @@ fn visible(insn: &Instruction, is_fault: bool, host: &Host, registers: &Register
         if n != 1 && *selector < 4 {
             *selector = 0;
         }
+    }
+    if registers.selectors[1] != selector::USER_CODE64 {
+        // Of a stack pointer that was wider before it left 64-bit mode.
+        registers.gpr[RSP] &= 0xffff_ffff;
     }
     let uses_mmx = insn.code().cpuid_features().contains(&CpuidFeature::MMX)
         || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());

@@ -65,7 +65,8 @@ fn stores_last(insn: &Instruction) -> bool {
     let late = |feature: &CpuidFeature| {
         matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387 | CpuidFeature::MMX)
     };
-    insn.mnemonic() == Mnemonic::Arpl || insn.code().cpuid_features().iter().any(late)
+    let has_mmx = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());
+    insn.mnemonic() == Mnemonic::Arpl || has_mmx || insn.code().cpuid_features().iter().any(late)
 }
 
 /// Whether it may look at the segment by which Linux tells programs the number of their processor, and which is not on

@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Generator {
-    /// Sets the registers that addresses are made from, and the displacement where it is one of four bytes or more.
-    pub(super) fn steer(&mut self, case: &mut Case, insn: &mut Instruction) {
+    /// Sets the registers that addresses are made from, and the displacement where it is one of four bytes or more. `None` where no values would do.
+    pub(super) fn steer(&mut self, case: &mut Case, insn: &mut Instruction) -> Option<()> {
         let mask = case.mode.register_mask();
         // What strings, XLAT and the stack use without an operand.
         for (n, segment) in [(6, insn.memory_segment()), (7, Register::ES)] {
@@ -36,7 +36,7 @@ impl Generator {
         if matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter) {
             case.registers.gpr[5] = (stack + 0x80).wrapping_sub(base_of(case, Register::SS)) & mask;
         }
-        let Some(_) = (0..insn.op_count()).find(|n| insn.op_kind(*n) == OpKind::Memory) else { return };
+        let Some(_) = (0..insn.op_count()).find(|n| insn.op_kind(*n) == OpKind::Memory) else { return Some(()) };
         let mut target = self.target(case);
         if insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg {
             // Hosts that trap split locks are slow at it.
@@ -51,7 +51,7 @@ impl Generator {
                 .contains(&insn.op1_register().full_register())
         {
             // The bit would be anywhere.
-            return;
+            return None;
         }
         if bit {
             let value = match self.style {
@@ -76,6 +76,7 @@ impl Generator {
                 set(case, base, wanted.wrapping_sub(displacement).wrapping_sub(n.wrapping_mul(scale)));
             }
         }
+        Some(())
     }
 
     /// Where an operand may be: near the end of the first page of data where the second is missing something.
