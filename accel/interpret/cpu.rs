@@ -43,6 +43,9 @@ impl Cpu for Processor {
     fn check_write(&mut self, at: GuestVirt, length: u64, privilege: Privilege) -> Result<(), Fault> {
         let view = self.view_of(privilege);
         let last = at.0.wrapping_add(length.max(1) - 1);
+        if self.mmu.is_careful() {
+            self.check_alignment(view, at.0, length)?;
+        }
         self.place(view, AccessKind::Write, NO_SEGMENT, at.0)?;
         if last & !(PAGE_SIZE - 1) != at.page().0 {
             let last = if self.mode.is_long() { last } else { last & 0xffff_ffff };
@@ -104,10 +107,12 @@ impl Cpu for Processor {
     }
 
     fn port_in(&mut self, port: Port, width: Width) -> u32 {
+        self.watch_port(port, width);
         self.context.bus.read_port(port, width)
     }
 
     fn port_out(&mut self, port: Port, width: Width, value: u32) {
+        self.watch_port(port, width);
         self.context.bus.write_port(port, width, value);
     }
 

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use dragoman_frontend::semantics::system::{Event, TripleFault, interrupts::raise};
+use dragoman_frontend::{
+    fault::Fault,
+    semantics::system::{Event, TripleFault, interrupts::raise},
+};
 use dragoman_state::{Activity, Dr6, InterruptShadow, RFlags, VmInstant};
 
-use super::{BlockEnd, InterpretedVcpu, processor::Processor};
+use super::{BlockEnd, InterpretedVcpu, debug::has_breakpoints, processor::Processor};
 use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
 
 /// As many instructions as the block has.
@@ -58,19 +61,31 @@ impl InterpretedVcpu {
 
     /// Runs a single instruction, because it is shadowed or stepped.
     fn run_one(&mut self) -> Result<(), TripleFault> {
-        let is_stepped = self.cpu.state.rflags.contains(RFlags::TF);
-        let is_shadowed = self.cpu.state.events.shadow == InterruptShadow::MovSs;
-        self.cpu.state.events.shadow = InterruptShadow::None;
+        let state = &mut self.cpu.state;
+        let is_shadowed = state.events.shadow == InterruptShadow::MovSs;
+        let resumes = state.rflags.contains(RFlags::RF);
+        state.events.shadow = InterruptShadow::None;
+        state.rflags.remove(RFlags::RF);
+        if has_breakpoints(state) && !resumes && !is_shadowed {
+            let hits = self.cpu.instruction_breakpoints();
+            if !hits.is_empty() {
+                self.cpu.state.dr6 |= hits;
+                return self.cpu.raise(Event::exception(Fault::DB));
+            }
+        }
+        // Beforehand, because delivering a software interrupt takes it back.
+        let state = &mut self.cpu.state;
+        if state.rflags.contains(RFlags::TF) && !is_shadowed {
+            state.events.pending_debug |= Dr6::BS;
+        }
         let end = self.run_block(1);
         self.cpu.must_attend = true;
         match end {
-            BlockEnd::Fault(fault) => self.cpu.raise(Event::exception(fault)),
-            BlockEnd::Done => {
-                if is_stepped && !is_shadowed {
-                    self.cpu.state.events.pending_debug |= Dr6::BS;
-                }
-                Ok(())
+            BlockEnd::Fault(fault) => {
+                self.cpu.state.events.pending_debug = Dr6::empty();
+                self.cpu.raise(Event::exception(fault))
             }
+            BlockEnd::Done => Ok(()),
         }
     }
 
@@ -96,7 +111,9 @@ impl InterpretedVcpu {
         }
         self.cpu.derive();
         let state = &self.cpu.state;
-        self.cpu.must_attend = state.events.shadow != InterruptShadow::None || state.rflags.contains(RFlags::TF);
+        self.cpu.must_attend = state.events.shadow != InterruptShadow::None
+            || state.rflags.intersects(RFlags::TF | RFlags::RF)
+            || has_breakpoints(state);
         self.cpu.publish_deadline();
         None
     }
@@ -145,7 +162,7 @@ impl InterpretedVcpu {
         if !events.pending_debug.is_empty() {
             let conditions = std::mem::take(&mut self.cpu.state.events.pending_debug);
             self.cpu.state.dr6 |= conditions;
-            self.cpu.raise(Event::exception(dragoman_frontend::fault::Fault::trap(1)))?;
+            self.cpu.raise(Event::exception(Fault::trap(1)))?;
             return Ok(true);
         }
         if events.nmi_pending && !events.nmi_blocked {

@@ -47,8 +47,15 @@ impl Processor {
     /// Where all of an access goes: it may be made to every byte, or it faults as a whole.
     fn locate(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64, size: u64) -> Result<Located, Fault> {
         let room = PAGE_SIZE - (at & (PAGE_SIZE - 1));
+        if self.mmu.is_careful() {
+            self.check_alignment(view, at, size)?;
+        }
         if size <= room {
-            return Ok(Located::Whole(self.place(view, kind, segment, at)?));
+            let place = self.place(view, kind, segment, at)?;
+            if self.mmu.is_careful() {
+                self.watch(kind, at, size);
+            }
+            return Ok(Located::Whole(place));
         }
         let next = at.wrapping_add(room);
         let next = if self.mode.is_long() { next } else { next & 0xffff_ffff };
@@ -56,8 +63,11 @@ impl Processor {
         if self.mode.is_64bit() && !GuestVirt(next).is_canonical(self.state.linear_bits()) {
             return Err(segment_fault(segment.index()));
         }
-        let first = self.place(view, kind, segment, at)?;
-        Ok(Located::Split(room, first, self.place(view, kind, segment, next)?))
+        let (first, second) = (self.place(view, kind, segment, at)?, self.place(view, kind, segment, next)?);
+        if self.mmu.is_careful() {
+            self.watch(kind, at, size);
+        }
+        Ok(Located::Split(room, first, second))
     }
 
     #[cold]
@@ -171,6 +181,8 @@ impl Processor {
     /// The memory at `at`, where it is plain memory that the running code may access so.
     pub(super) fn plain(&mut self, kind: AccessKind, at: u64) -> Option<RamPlace> {
         match self.mmu.locate(self.view, kind, GuestVirt(at)) {
+            // One by one, where each is looked at.
+            Ok(Place::Ram(_)) if self.mmu.is_careful() => None,
             Ok(Place::Ram(place)) => Some(place),
             Ok(Place::Io(_)) | Err(_) => None,
         }

@@ -4,6 +4,7 @@
 mod apic;
 mod blocks;
 mod cpu;
+mod debug;
 mod events;
 mod memory;
 mod processor;

@@ -14,6 +14,7 @@ use dragoman_frontend::{
 };
 use dragoman_state::{Cr4, Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
 
+use super::debug::wants_every_access;
 use crate::{
     Inbox, VcpuContext,
     mmu::{Mmu, ViewIndex},
@@ -87,6 +88,7 @@ impl Processor {
             (_, true) => ViewIndex::Lifted,
         };
         self.mmu.set_paging(paging, &self.state);
+        self.mmu.set_careful(wants_every_access(&self.state));
     }
 
     /// The linear address of `offset` in the code segment.
@@ -133,6 +135,35 @@ impl Processor {
             checked.map_err(|fault| if must_align && base.wrapping_add(offset) % 16 != 0 { Fault::GP0 } else { fault })?.0
         };
         if must_align && at % 16 != 0 { Err(Fault::GP0) } else { Ok(at) }
+    }
+
+    #[inline(always)]
+    fn load_halves(&mut self, segment: SegmentUse, at: u64) -> Result<u128, Fault> {
+        let low = self.load_linear(segment, at, Width::Qword)?;
+        let high = self.load_linear(segment, at.wrapping_add(8), Width::Qword)?;
+        Ok(u128::from(high) << 64 | u128::from(low))
+    }
+
+    /// Reads sixteen bytes that need not be aligned, while other operands must be.
+    #[cold]
+    fn load_bytes(&mut self, segment: SegmentUse, at: u64) -> Result<u128, Fault> {
+        (0..16).try_fold(0, |value, n| {
+            let byte = self.load_linear(segment, at.wrapping_add(n), Width::Byte)?;
+            Ok(value | u128::from(byte) << (8 * n))
+        })
+    }
+
+    /// Writes sixteen bytes that need not be aligned, while other operands must be; all or none.
+    #[cold]
+    fn store_bytes(&mut self, segment: SegmentUse, at: u64, value: u128) -> Result<(), Fault> {
+        self.place(self.view, AccessKind::Write, segment, at)?;
+        if at & 0xfff > 0xff0 {
+            self.place(self.view, AccessKind::Write, segment, (at | 0xfff).wrapping_add(1))?;
+        }
+        for n in 0..16 {
+            self.store_slow(self.view, segment, at.wrapping_add(n), Width::Byte, (value >> (8 * n)) as u8 as u64)?;
+        }
+        Ok(())
     }
 
     /// Writes sixteen bytes, all or none.
@@ -383,15 +414,19 @@ impl Machine for Processor {
     #[inline(always)]
     fn load_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool) -> Result<u128, Fault> {
         let at = self.vector_address(segment, offset, must_align, false)?;
-        let (low, high) =
-            (self.load_linear(segment, at, Width::Qword)?, self.load_linear(segment, at.wrapping_add(8), Width::Qword)?);
-        Ok(u128::from(high) << 64 | u128::from(low))
+        match self.load_halves(segment, at) {
+            Err(Fault::AC) => self.load_bytes(segment, at),
+            loaded => loaded,
+        }
     }
 
     #[inline(always)]
     fn store_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool, value: u128) -> Result<(), Fault> {
         let at = self.vector_address(segment, offset, must_align, true)?;
-        self.store_halves(segment, at, value)
+        match self.store_halves(segment, at, value) {
+            Err(Fault::AC) => self.store_bytes(segment, at, value),
+            stored => stored,
+        }
     }
 
     #[inline(always)]

@@ -72,6 +72,8 @@ pub struct Mmu {
     paging: Paging,
     linear_bits: u32,
     context: u16,
+    /// Whether the first level is to know no data, so that every access is seen.
+    is_careful: bool,
     ram: Arc<GuestRam>,
 }
 
@@ -84,6 +86,7 @@ impl Mmu {
             paging,
             linear_bits: 48,
             context: 0,
+            is_careful: false,
             ram,
         }
     }
@@ -98,6 +101,19 @@ impl Mmu {
         self.paging = paging;
         self.linear_bits = state.linear_bits();
         self.context = if state.cr4.contains(Cr4::PCIDE) { (state.cr3 & 0xfff) as u16 } else { 0 };
+    }
+
+    /// Whether every access to data comes through the slow path from now on.
+    pub fn set_careful(&mut self, is_careful: bool) {
+        if is_careful && !self.is_careful {
+            self.clear_views();
+        }
+        self.is_careful = is_careful;
+    }
+
+    /// Whether every access to data comes through the slow path.
+    pub fn is_careful(&self) -> bool {
+        self.is_careful
     }
 
     // The fast path
@@ -148,7 +164,9 @@ impl Mmu {
     pub fn locate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> Result<Place, MemoryFault> {
         let translation = self.translate(view, kind, at)?;
         let Some(page) = self.ram.host_page(translation.at) else { return Ok(Place::Io(translation.at)) };
-        self.learn(view, kind, at, &translation, page);
+        if !self.is_careful {
+            self.learn(view, kind, at, &translation, page);
+        }
         Ok(Place::Ram(RamPlace { host: HostPtr::in_page(page, at.page_offset()), at: translation.at }))
     }
 

@@ -88,7 +88,7 @@ fn leaves_traces(insn: &Instruction) -> bool {
 }
 
 /// Images of the x87 unit, whose parts are accessed in an order of the processor's own.
-fn is_environment(insn: &Instruction) -> bool {
+pub(super) fn is_environment(insn: &Instruction) -> bool {
     use Mnemonic as M;
     matches!(
         insn.mnemonic(),

@@ -1,8 +1,9 @@
 //! Cases in which two processors need not do the same, each with its reason.
 
+use dragoman_state::RFlags;
 use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 
-use super::{Generated, steer::base_of_selector};
+use super::{Generated, compare::is_environment, steer::base_of_selector};
 use crate::{
     Mode,
     case::{Case, End, Outcome},
@@ -46,6 +47,11 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
         return Some(Ignored::Undefined);
     }
     if is_undefined(insn, case) {
+        return Some(Ignored::Undefined);
+    }
+    let is_strict = case.registers.rflags & RFlags::AC.bits() != 0;
+    if is_strict && (is_environment(insn) || insn.mnemonic() == Mnemonic::Pop && insn.op0_register().is_segment_register()) {
+        // What of a long image must be aligned, and how much of its slot a selector is.
         return Some(Ignored::Undefined);
     }
     let both_fault = native.end != End::Done && got.end != End::Done;

@@ -53,6 +53,9 @@ impl Generator {
         }
         let arithmetic = RFlags::ARITHMETIC.bits();
         registers.rflags = registers.rflags & !arithmetic | random.bits() & arithmetic;
+        if self.style == Style::Any && random.one_in(8) {
+            registers.rflags |= RFlags::AC.bits();
+        }
         if random.one_in(2) && insn.is_string_instruction() {
             registers.rflags |= RFlags::DF.bits();
         }
