@@ -31,7 +31,7 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 9] {
         row(Mnemonic::Clflushopt, helper!(clflush), PLAIN),
         row(Mnemonic::Clwb,       helper!(clflush), PLAIN),
         row(Mnemonic::Invlpg,     helper!(invlpg),  ENDS),
-        row(Mnemonic::Invpcid,    helper!(invpcid), ENDS.union(Attributes::PROTECTED)),
+        row(Mnemonic::Invpcid,    helper!(invpcid), ENDS),
     ]
 }
 
