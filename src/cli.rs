@@ -9,7 +9,7 @@ use dragoman_frontend::model::{CpuModel, Feature, Features};
 use crate::{
     failure::Failure,
     machine::{Config, Engine, SerialSpec},
-    units::{parse_port, parse_seconds, parse_size},
+    units::{parse_offset, parse_port, parse_seconds, parse_size},
 };
 
 /// Runs x86 PC guests on any host.
@@ -52,9 +52,14 @@ Examples:
 /// The options of `run`.
 #[derive(Args)]
 pub struct RunArguments {
-    /// A bzImage, a 64-bit ELF kernel, an ELF with a PVH note, or a multiboot image; recognised by its content.
+    /// A bzImage, a 64-bit ELF kernel, an ELF with a PVH note, or a multiboot image; recognised by its content unless --flat
+    /// is given.
     #[arg(value_name = "IMAGE")]
     image: Option<PathBuf>,
+
+    /// Load IMAGE at this address as it is, and start there in real mode: CS:IP is 0:ADDR, DL is 0x80.
+    #[arg(long, value_name = "ADDR", value_parser = parse_offset, conflicts_with_all = ["initrd", "append"])]
+    flat: Option<u16>,
 
     /// A file for the kernel's initial RAM disk.
     #[arg(long, value_name = "FILE")]
@@ -142,6 +147,7 @@ impl RunArguments {
         }
         Ok(Config {
             image,
+            flat: self.flat,
             initrd: self.initrd,
             append: self.append,
             memory: self.memory,

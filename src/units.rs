@@ -13,13 +13,21 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is more memory than an address can name"))
 }
 
+fn parse_u16(text: &str) -> Option<u16> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u16::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
 /// A port number, decimal or with 0x.
 pub fn parse_port(text: &str) -> Result<u16, String> {
-    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u16::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| format!("`{text}` is no port; write a number from 0 to 0xffff"))
+    parse_u16(text).ok_or_else(|| format!("`{text}` is no port; write a number from 0 to 0xffff"))
+}
+
+/// An offset in real mode's first segment, decimal or with 0x.
+pub fn parse_offset(text: &str) -> Result<u16, String> {
+    parse_u16(text).ok_or_else(|| format!("`{text}` is no address that real mode can start at; write a number from 0 to 0xffff"))
 }
 
 /// A time in seconds, fractions allowed.

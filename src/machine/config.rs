@@ -12,6 +12,8 @@ use crate::failure::Failure;
 pub struct Config {
     /// What to start.
     pub image: PathBuf,
+    /// Where `image` goes as it is, to be started in real mode; otherwise it is recognised by its content.
+    pub flat: Option<u16>,
     /// The kernel's initial RAM disk.
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.

@@ -60,6 +60,8 @@ fn wrong_command_lines_are_refused_with_what_is_wrong() {
         (&["run", "x", "--debug-exit=99999"],                   &["99999", "0xffff"]),
         (&["run", "x", "--timeout", "soon"],                    &["soon", "seconds"]),
         (&["run", "x", "--timeout", "0"],                       &["above zero"]),
+        (&["run", "x", "--flat", "0x10000"],                    &["0x10000", "0xffff"]),
+        (&["run", "x", "--flat", "0", "--append", "quiet"],     &["--flat", "--append"]),
         (&["run", "x", "--on-triple-fault", "cry"],             &["cry", "stop, reset"]),
     ];
     for (arguments, says) in table {
@@ -89,6 +91,9 @@ fn files_that_cannot_be_used_are_refused_with_why() {
     says(&text(&folder.join("missing")), &["image", "No such file"]);
     says(&text(&folder), &["image", "directory"]);
     says(&file("empty", b""), &["no image that can be started"]);
+    let long = file("long", &[0x90; 0xa_0000]);
+    refused(&["run", &long, "--flat", "0x7c00"], 4, &[&long, "beyond 0xa0000", "smaller image"]);
+    refused(&["run", &file("nothing at all", b""), "--flat", "0x7c00"], 4, &["it is empty"]);
     says(&file("text", b"this is no kernel\n"), &["no image that can be started"]);
     says(&file("elf", b"\x7fELF"), &["ends before its end"]);
     says(&file("elf2", b"\x7fELF\x02\x01\x01"), &["ends before its end", "copy the file again"]);

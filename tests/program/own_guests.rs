@@ -20,3 +20,11 @@ fn long_mode_does_what_kernels_rely_on() {
     assert_eq!((failed, output.status.code()), (vec!["long mode"], Some(1)), "{printed}");
     assert!(printed.lines().count() > 50, "{printed}");
 }
+
+#[test]
+fn a_boot_sector_is_refused_what_hardware_refuses() {
+    let Some(image) = guests("own/faults.bin") else { return };
+    let output = run(&["run", &image.to_string_lossy(), "--flat", "0x7c00", "--debug-exit", "--timeout", "60"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "#GP #AC ");
+    assert_eq!(output.status.code(), Some(1));
+}

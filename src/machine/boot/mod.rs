@@ -2,6 +2,7 @@
 
 mod elf;
 mod firmware;
+mod flat;
 mod linux;
 mod memory_map;
 mod multiboot;
@@ -35,6 +36,8 @@ enum Image {
     Linux64(elf::Elf),
     /// A multiboot image.
     Multiboot(multiboot::Image),
+    /// Whatever it is, to go to this address and be started there in real mode.
+    Flat(Vec<u8>, u16),
 }
 
 /// Everything that starting a guest may use.
@@ -61,6 +64,8 @@ enum BootError {
     WrongMachine(&'static str),
     #[error("does not fit into guest memory: it needs {needed} MiB at least; give a larger --memory")]
     TooLarge { needed: u64 },
+    #[error("cannot be started in real mode: at {at:#x} it would end beyond {end:#x}; take another address or a smaller image")]
+    TooLong { at: u16, end: u64 },
     #[error("is of a kind that is not supported: {0}")]
     Unsupported(&'static str),
     #[error("cannot be put into guest memory: {0}")]
@@ -76,7 +81,11 @@ impl BootFiles {
     pub fn read(config: &Config) -> Result<Self, Failure> {
         let name = config.image.display().to_string();
         let bytes = read_file("image", &config.image)?;
-        let image = Image::recognise(bytes).map_err(|error| Failure::resource(format!("the image {name} {error}")))?;
+        let image = match config.flat {
+            Some(at) => Ok(Image::Flat(bytes, at)),
+            None => Image::recognise(bytes),
+        };
+        let image = image.map_err(|error| Failure::resource(format!("the image {name} {error}")))?;
         let initrd = config.initrd.as_deref().map(|path| read_file("initial RAM disk", path)).transpose()?;
         if config.append.as_bytes().contains(&0) {
             return Err(Failure::usage("the kernel's command line in --append cannot hold a zero byte"));
@@ -93,6 +102,7 @@ impl BootFiles {
             Image::Pvh(elf, entry) => pvh::place(elf, *entry, &target, state),
             Image::Linux64(elf) => linux::place_elf(elf, &target, state),
             Image::Multiboot(image) => image.place(&target, state, &self.name),
+            Image::Flat(bytes, at) => flat::place(bytes, *at, &target, state),
         };
         placed.map_err(|error| Failure::resource(format!("the image {} {error}", self.name)))
     }
