@@ -1,5 +1,6 @@
 //! Cases in which two processors need not do the same, each with its reason.
 
+use dragoman_frontend::fault::vector;
 use dragoman_state::RFlags;
 use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
 
@@ -55,6 +56,11 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
         return Some(Ignored::Undefined);
     }
     let both_fault = native.end != End::Done && got.end != End::Done;
+    let is_alignment = |end| matches!(end, End::Fault { vector: vector::AC, .. });
+    if both_fault && is_alignment(native.end) != is_alignment(got.end) {
+        // #AC among other faults.
+        return Some(Ignored::Order);
+    }
     if both_fault && (insn.mnemonic() == Mnemonic::Call || is_comparison(insn)) {
         // The target or the stack; one operand or the other.
         return Some(Ignored::Order);
