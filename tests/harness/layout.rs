@@ -43,8 +43,10 @@ pub const SYSTEM: Range<u64> = GDT..KERNEL_STACK.end;
 
 /// The first physical page of page tables, and of pages that rows map above the arena.
 pub const FRAMES: Range<u64> = 0x10_0000..0x20_0000;
+/// Where captured tests have the memory that real mode can reach: clear of the video window, which is no memory here.
+pub const REAL_MODE: u64 = FRAMES.end;
 /// How much guest memory there is.
-pub const RAM_SIZE: u64 = 2 << 20;
+pub const RAM_SIZE: u64 = 4 << 20;
 
 /// The byte that fills the data pages of a case before its own values are written.
 pub const BACKGROUND: u8 = 0xa5;

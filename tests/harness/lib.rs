@@ -14,6 +14,7 @@ pub mod native;
 pub mod record;
 mod registers;
 pub mod row;
+pub mod vectors;
 
 pub use mode::Mode;
 pub use registers::{RSP, Registers};

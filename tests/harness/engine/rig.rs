@@ -173,6 +173,31 @@ impl Rig {
         Ok(Some(Finish { state: state.clone(), end, delivered: Some(delivered) }))
     }
 
+    /// Runs from `start`, exceptions and all, until `is_end` says so of the state after a step: that is [`End::Done`]. A
+    /// triple fault is [`End::Crash`], and no end within `steps` steps is [`End::Hang`].
+    pub fn run_until(
+        &mut self,
+        start: &VcpuState,
+        steps: usize,
+        is_end: impl Fn(&Memory, &VcpuState) -> bool,
+    ) -> Result<Finish, RigError> {
+        self.vcpu.load(start).map_err(|source| self.failed(source))?;
+        let mut finish = Finish { state: start.clone(), end: End::Hang, delivered: None };
+        for _ in 0..steps {
+            let reason = self.vcpu.step().map_err(|source| self.failed(source))?;
+            finish.state = self.vcpu.save().map_err(|source| self.failed(source))?;
+            if let ExitReason::TripleFault(_) = reason {
+                finish.end = End::Crash;
+                break;
+            }
+            if is_end(&self.memory, &finish.state) {
+                finish.end = End::Done;
+                break;
+            }
+        }
+        Ok(finish)
+    }
+
     /// What lies below the stack pointer where exceptions are pushed onto the running stack, to be put back.
     fn save_below_stack(&self, mode: Mode, start: &VcpuState) -> Vec<(u64, Vec<u8>)> {
         const FRAME: u64 = 16;
