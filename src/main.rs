@@ -8,7 +8,7 @@ mod failure;
 mod machine;
 mod units;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use cli::{Cli, Command};
@@ -46,6 +46,9 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
     }
 }
 
+/// The longest that a signal to oneself may take.
+const LATE_SIGNAL: Duration = Duration::from_secs(2);
+
 /// Ends as the machine did: by a status, or by the signal that ended it.
 fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
@@ -56,8 +59,10 @@ fn finish(outcome: Outcome) -> ExitCode {
         Outcome::ResetRefused => Status::ResetRefused.into(),
         Outcome::TimedOut => Status::TimedOut.into(),
         Outcome::Signal(signal) => {
-            // Does not return for the signals that end a process.
-            let _ = signal_hook::low_level::emulate_default_handler(signal);
+            if signal_hook::low_level::emulate_default_handler(signal).is_ok() {
+                // It ends the process, if not at once: a system that is emulated delivers it a little later.
+                std::thread::sleep(LATE_SIGNAL);
+            }
             Status::Internal.into()
         }
     }
