@@ -4,7 +4,7 @@
 //! where it is looked at here. SDM: vol. 3 §17.2 (debug registers), §6.15 (#AC).
 
 use dragoman_frontend::{fault::Fault, paging::AccessKind};
-use dragoman_state::{Cr0, Cr4, Dr6, Dr7, Port, RFlags, VcpuState, Width};
+use dragoman_state::{Cr0, Cr4, Dr6, Port, RFlags, VcpuState, Width};
 
 use super::processor::Processor;
 use crate::mmu::ViewIndex;
@@ -19,11 +19,6 @@ mod condition {
 
 /// The size of an extended-precision number.
 const EXTENDED: u64 = 10;
-
-/// Whether any breakpoint is enabled.
-pub fn has_breakpoints(state: &VcpuState) -> bool {
-    state.dr7.intersects(Dr7::ENABLES)
-}
 
 /// Whether data breakpoints or alignment checks want to see every access.
 pub fn wants_every_access(state: &VcpuState) -> bool {
@@ -76,7 +71,7 @@ impl Processor {
 
     /// Notes the breakpoints that an access to a port meets.
     pub(super) fn watch_port(&mut self, port: Port, width: Width) {
-        if has_breakpoints(&self.state) && self.state.cr4.contains(Cr4::DE) {
+        if self.state.dr7.has_any() && self.state.cr4.contains(Cr4::DE) {
             let hits = met(&self.state, port.0.into(), width.bytes(), |kind| kind == condition::PORT);
             self.state.events.pending_debug |= hits;
         }

@@ -9,7 +9,7 @@ use dragoman_frontend::{
 };
 use dragoman_state::{Activity, Dr6, InterruptShadow, RFlags, VmInstant};
 
-use super::{BlockEnd, InterpretedVcpu, debug::has_breakpoints, processor::Processor};
+use super::{BlockEnd, InterpretedVcpu, processor::Processor};
 use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
 
 /// As many instructions as the block has.
@@ -66,7 +66,7 @@ impl InterpretedVcpu {
         let resumes = state.rflags.contains(RFlags::RF);
         state.events.shadow = InterruptShadow::None;
         state.rflags.remove(RFlags::RF);
-        if has_breakpoints(state) && !resumes && !is_shadowed {
+        if state.dr7.has_any() && !resumes && !is_shadowed {
             let hits = self.cpu.instruction_breakpoints();
             if !hits.is_empty() {
                 self.cpu.state.dr6 |= hits;
@@ -113,7 +113,7 @@ impl InterpretedVcpu {
         let state = &self.cpu.state;
         self.cpu.must_attend = state.events.shadow != InterruptShadow::None
             || state.rflags.intersects(RFlags::TF | RFlags::RF)
-            || has_breakpoints(state);
+            || state.dr7.has_any();
         self.cpu.publish_deadline();
         None
     }

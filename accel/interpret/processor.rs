@@ -156,12 +156,20 @@ impl Processor {
     /// Writes sixteen bytes that need not be aligned, while other operands must be; all or none.
     #[cold]
     fn store_bytes(&mut self, segment: SegmentUse, at: u64, value: u128) -> Result<(), Fault> {
-        self.place(self.view, AccessKind::Write, segment, at)?;
-        if at & 0xfff > 0xff0 {
-            self.place(self.view, AccessKind::Write, segment, (at | 0xfff).wrapping_add(1))?;
-        }
+        self.reach_both_pages(segment, at)?;
         for n in 0..16 {
             self.store_slow(self.view, segment, at.wrapping_add(n), Width::Byte, (value >> (8 * n)) as u8 as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a write of sixteen bytes at `at` does not fault after its first half: only where the two are in
+    /// different pages could it.
+    #[inline(always)]
+    fn reach_both_pages(&mut self, segment: SegmentUse, at: u64) -> Result<(), Fault> {
+        if at & 0xfff > 0xff0 {
+            self.place(self.view, AccessKind::Write, segment, at)?;
+            self.place(self.view, AccessKind::Write, segment, (at | 0xfff).wrapping_add(1))?;
         }
         Ok(())
     }
@@ -170,11 +178,7 @@ impl Processor {
     #[inline(always)]
     fn store_halves(&mut self, segment: SegmentUse, at: u64, value: u128) -> Result<(), Fault> {
         let above = at.wrapping_add(8);
-        // Only where the two halves are in different pages can the second fault after the first is written.
-        if at & 0xfff > 0xff0 {
-            self.place(self.view, AccessKind::Write, segment, at)?;
-            self.place(self.view, AccessKind::Write, segment, (at | 0xfff).wrapping_add(1))?;
-        }
+        self.reach_both_pages(segment, at)?;
         for (at, half) in [(at, value as u64), (above, (value >> 64) as u64)] {
             if !self.mmu.store_fast(self.view, at, Width::Qword, half) {
                 self.store_slow(self.view, segment, at, Width::Qword, half)?;

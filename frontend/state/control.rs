@@ -212,6 +212,11 @@ bitflags! {
 }
 
 impl Dr7 {
+    /// Whether any breakpoint is enabled.
+    pub const fn has_any(self) -> bool {
+        self.intersects(Self::ENABLES)
+    }
+
     /// Whether breakpoint `n` (0 to 3) is enabled, locally or globally.
     pub const fn is_enabled(self, n: usize) -> bool {
         self.bits() >> (2 * n) & 3 != 0

@@ -1,6 +1,7 @@
 //! The modes that a row can be judged in, and what follows from each for its registers.
 
 use dragoman_frontend::decode::CodeSize;
+use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 /// A mode of the processor, as the first field of a row names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +61,16 @@ impl Mode {
             CodeSize::Bits32 => 32,
             CodeSize::Bits64 => 64,
         }
+    }
+
+    /// The instructions in `code`, addressed from zero, up to the first that is none; always at least one.
+    pub fn instructions(self, code: &[u8]) -> Vec<Instruction> {
+        let mut decoder = Decoder::new(self.bitness(), code, DecoderOptions::NONE);
+        let mut list = Vec::new();
+        while list.is_empty() || decoder.can_decode() && list.last().is_some_and(|last: &Instruction| !last.is_invalid()) {
+            list.push(decoder.decode());
+        }
+        list
     }
 
     /// Whether the processor is in long mode: 64-bit or compatibility.

@@ -4,7 +4,7 @@
 //! on it until it is done, so that interrupts are taken between elements and a fault leaves what was done before it.
 //! SDM: vol. 2, REP and the entries of the same names; vol. 1 §7.3.9.
 
-use dragoman_state::{Dr7, Gpr, GuestVirt, RFlags, SegmentIndex, Width};
+use dragoman_state::{Gpr, GuestVirt, RFlags, SegmentIndex, Width};
 
 use super::super::{
     Cpu, FlagRule, LazyFlags, Machine, Privilege, segmentation,
@@ -109,7 +109,7 @@ pub(in super::super) fn repeat(
     }
     // A debugger wants to see every element.
     let state = cpu.state();
-    let is_watched = state.rflags.contains(RFlags::TF) || state.dr7.intersects(Dr7::ENABLES);
+    let is_watched = state.rflags.contains(RFlags::TF) || state.dr7.has_any();
     let mut budget = if is_watched { 1 } else { ELEMENTS_AT_ONCE };
     // An element that faults leaves the flags as they were before the first. SDM: vol. 2, REP.
     let flags = cpu.state().rflags;

@@ -22,7 +22,7 @@ pub struct Delivered {
 }
 
 /// Whether the processor pushes an error code with the exception `vector`.
-const fn has_error_code(vector: u8) -> bool {
+pub const fn has_error_code(vector: u8) -> bool {
     matches!(vector, vector::DF | vector::TS | vector::NP | vector::SS | vector::GP | vector::PF | vector::AC)
 }
 

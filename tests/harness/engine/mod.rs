@@ -9,9 +9,9 @@ mod template;
 
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 
-pub use delivery::Delivered;
+pub use delivery::{Delivered, has_error_code};
 pub use memory::Memory;
-pub use rig::{Finish, Rig, RigError, shape};
+pub use rig::{Finish, Rig, RigError};
 pub use surroundings::Ports;
 pub use template::{load as set_user_view, read as user_view, segment};
 

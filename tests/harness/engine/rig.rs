@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dragoman_accel::{AccelError, Accelerator, ExitReason, Vcpu, VcpuContext, VcpuHandle, World};
 use dragoman_frontend::model::CpuModel;
-use dragoman_state::{Activity, Gpr, GuestPhys, RFlags, VcpuId, VcpuState};
-use iced_x86::{Decoder, DecoderOptions};
+use dragoman_state::{Activity, Gpr, RFlags, VcpuId, VcpuState};
+use iced_x86::Instruction;
 
 use super::{
     delivery::{self, Delivered},
@@ -74,11 +74,6 @@ impl Rig {
         let made = engine.create_vcpu(VcpuId(0), context);
         let (vcpu, handle) = made.map_err(|source| RigError::Engine { engine: engine.name(), source })?;
         Ok(Self { engine: engine.name(), vcpu, _handle: handle, memory, ports, template: None })
-    }
-
-    /// The engine's name.
-    pub fn engine(&self) -> &'static str {
-        self.engine
     }
 
     /// The ports.
@@ -250,31 +245,10 @@ impl Rig {
             self.memory.write(case.code_at, &case.code[..length]);
         }
     }
-
-    /// Takes the code of `case` away.
-    pub fn remove_code(&self, case: &Case) {
-        self.memory.clear(case.code_at, crate::case::CODE_ROOM);
-    }
-
-    /// Guest memory at a physical address, for checks.
-    pub fn read_physical(&self, at: u64, bytes: &mut [u8]) -> bool {
-        self.memory.ram().read(GuestPhys(at), bytes).is_ok()
-    }
 }
 
 /// For each instruction in `code`: whether it is a repeated string instruction.
-pub fn shape(mode: Mode, code: &[u8]) -> Vec<bool> {
-    let mut decoder = Decoder::new(mode.bitness(), code, DecoderOptions::NONE);
-    let mut shape = Vec::new();
-    while decoder.can_decode() {
-        let insn = decoder.decode();
-        shape.push(insn.is_string_instruction() && (insn.has_rep_prefix() || insn.has_repne_prefix()));
-        if insn.is_invalid() {
-            break;
-        }
-    }
-    if shape.is_empty() {
-        shape.push(false);
-    }
-    shape
+fn shape(mode: Mode, code: &[u8]) -> Vec<bool> {
+    let is_repeated = |insn: &Instruction| insn.is_string_instruction() && (insn.has_rep_prefix() || insn.has_repne_prefix());
+    mode.instructions(code).iter().map(is_repeated).collect()
 }

@@ -6,11 +6,12 @@ use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Used
 use super::{
     Form, Random,
     steer::value_of,
+    traits::is_bit_test,
     values::{self, Flavour},
 };
 use crate::{
     Mode,
-    case::{Access, Case, PageMap, Scene},
+    case::{Access, Case, PageMap},
     layout::{CODE, DATA, PAGE, STACK},
 };
 
@@ -71,11 +72,6 @@ impl Generator {
     /// The page maps that its cases use.
     pub fn maps(&self) -> &[PageMap] {
         &self.maps
-    }
-
-    /// `generated` with its pages.
-    pub fn scene(&self, generated: &Generated) -> Scene {
-        Scene { case: generated.case, map: self.maps[generated.case.map as usize].clone() }
     }
 
     /// `count` cases of one instruction of `form` in `mode`, in a list; empty where it cannot be had.
@@ -144,7 +140,7 @@ impl Generator {
                 0 => special_size(insn),
                 size => size,
             };
-            let is_bit = matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
+            let is_bit = is_bit_test(insn);
             let (before, after) = match self.style {
                 Style::Any => {
                     let more = if insn.is_string_instruction() { 9 * 8 } else { 0 } + if is_bit { 48 } else { 0 };

@@ -1,12 +1,13 @@
 //! An engine's outcome beside the host's: everything, but what the manual leaves open.
 
 use dragoman_state::{F80, RFlags, StatusWord};
-use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic};
 
 use super::{
     Generated,
     ignored::{Ignored, ignored},
     registers::arithmetic_flags,
+    traits::uses_mmx,
 };
 use crate::{
     RSP, Registers,
@@ -130,9 +131,7 @@ fn visible(insn: &Instruction, is_fault: bool, host: &Host, registers: &Register
         // Of a stack pointer that was wider before it left 64-bit mode.
         registers.gpr[RSP] &= 0xffff_ffff;
     }
-    let uses_mmx = insn.code().cpuid_features().contains(&CpuidFeature::MMX)
-        || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());
-    if is_fault && uses_mmx {
+    if is_fault && uses_mmx(insn) {
         // Some processors have made the x87 stack into MMX registers when the fault comes.
         registers.x87.set_top(0);
         registers.x87.valid = 0xff;

@@ -2,9 +2,14 @@
 
 use dragoman_frontend::fault::vector;
 use dragoman_state::RFlags;
-use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
-use super::{Generated, compare::is_environment, steer::base_of_selector};
+use super::{
+    Generated,
+    compare::is_environment,
+    steer::base_of_selector,
+    traits::{is_x87, uses_mmx},
+};
 use crate::{
     Mode,
     case::{Case, End, Outcome},
@@ -74,11 +79,7 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
 
 /// Whether it may have nothing to store.
 fn stores_last(insn: &Instruction) -> bool {
-    let late = |feature: &CpuidFeature| {
-        matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387 | CpuidFeature::MMX)
-    };
-    let has_mmx = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());
-    insn.mnemonic() == Mnemonic::Arpl || has_mmx || insn.code().cpuid_features().iter().any(late)
+    insn.mnemonic() == Mnemonic::Arpl || uses_mmx(insn) || is_x87(insn)
 }
 
 /// Whether it may look at the segment by which Linux tells programs the number of their processor, and which is not on

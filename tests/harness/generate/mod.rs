@@ -9,6 +9,7 @@ mod random;
 mod registers;
 mod scope;
 mod steer;
+mod traits;
 mod values;
 
 pub use case::{Generated, Generator};
@@ -18,3 +19,4 @@ pub use ignored::{Ignored, ignored};
 pub use random::Random;
 pub use registers::arithmetic_flags;
 pub use scope::{exempt, native_codes};
+pub use traits::uses_mmx;

@@ -6,6 +6,7 @@ use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind, Register
 use super::{
     Generator, Random,
     case::Style,
+    traits::is_x87,
     values::{self, Flavour},
 };
 use crate::{RSP, Registers, case::Case};
@@ -14,7 +15,7 @@ impl Generator {
     pub(super) fn flavour(&mut self, insn: &Instruction) -> Flavour {
         let features = insn.code().cpuid_features();
         let has = |wanted: &[CpuidFeature]| features.iter().any(|feature| wanted.contains(feature));
-        if has(&[CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387]) {
+        if is_x87(insn) {
             return match insn.memory_size() {
                 MemorySize::Float32 => Flavour::Single,
                 MemorySize::Float64 => Flavour::Double,
@@ -102,14 +103,9 @@ impl Generator {
         } else {
             registers.mxcsr = registers.mxcsr & 0xe000 | pattern.mxcsr;
         }
-        let is_x87 = insn
-            .code()
-            .cpuid_features()
-            .iter()
-            .any(|feature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387));
         let random = registers.x87;
         registers.x87 = pattern.x87;
-        if is_x87 {
+        if is_x87(insn) {
             registers.x87.control = random.control | 0x3f;
             for n in 0..8 {
                 if uses(&|register| register.is_st() && register.number() == n) && !matches!(insn.mnemonic(), Mnemonic::Fld) {

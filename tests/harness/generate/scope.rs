@@ -12,7 +12,6 @@ pub fn exempt(code: Code) -> Option<&'static str> {
         M::Rdpmc => Some("the host's kernel decides who may count"),
         M::Sgdt | M::Sidt | M::Sldt | M::Smsw | M::Str => Some("the host's kernel makes up an answer, or shows its own tables"),
         M::Syscall | M::Sysenter => Some("calls the host's kernel"),
-        M::Int if matches!(code, Code::Int_imm8) => None,
         M::Rdrand | M::Rdseed => Some("chance"),
         M::Xgetbv => Some("the host's kernel decides what is on"),
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => Some("not in any model"),

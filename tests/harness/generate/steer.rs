@@ -5,6 +5,7 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register}
 use super::{
     Generator,
     case::{ALL_THERE, Style},
+    traits::is_bit_test,
 };
 use crate::{
     RSP,
@@ -13,7 +14,8 @@ use crate::{
 };
 
 impl Generator {
-    /// Sets the registers that addresses are made from, and the displacement where it is one of four bytes or more. `None` where no values would do.
+    /// Sets the registers that addresses are made from, and the displacement where it is one of four bytes or more.
+    /// `None` where no values would do.
     pub(super) fn steer(&mut self, case: &mut Case, insn: &mut Instruction) -> Option<()> {
         let mask = case.mode.register_mask();
         // What strings, XLAT and the stack use without an operand.
@@ -43,8 +45,7 @@ impl Generator {
             target &= !0x3f;
         }
         let wanted = target.wrapping_sub(base_of(case, insn.memory_segment()));
-        let bit = matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
-            && insn.op1_kind() == OpKind::Register;
+        let bit = is_bit_test(insn) && insn.op1_kind() == OpKind::Register;
         if bit
             && [insn.memory_base(), insn.memory_index()]
                 .map(Register::full_register)

@@ -132,23 +132,11 @@ struct Expected {
     ports: Vec<(u16, u8)>,
 }
 
-/// Where each instruction in `code` begins, and where the last one ends, as offsets.
-fn boundaries(mode: Mode, code: &[u8]) -> Vec<u64> {
-    let mut decoder = iced_x86::Decoder::new(mode.bitness(), code, iced_x86::DecoderOptions::NONE);
-    let mut at = vec![0];
-    while decoder.can_decode() {
-        let _ = decoder.decode();
-        at.push(decoder.position() as u64);
-    }
-    at
-}
-
 impl Expected {
     fn of(row: &Row, variant: &Variant, setup: &Setup, rig: &Rig, code: &[u8]) -> Self {
         let mut state = setup.state.clone();
-        let boundaries = boundaries(row.mode, code);
-        let end = boundaries.last().copied().unwrap_or(0);
-        let last = boundaries.len().checked_sub(2).map_or(0, |n| boundaries[n]);
+        let instructions = row.mode.instructions(code);
+        let (last, end) = instructions.last().map_or((0, 0), |insn| (insn.ip(), insn.next_ip()));
         let is_fault = variant.is_undefined || row.fault.is_some_and(|fault| !fault.is_trap());
         state.rip = row.start() + if is_fault { last } else { end };
         let mask = if row.mode == Mode::Long64 { u64::MAX } else { 0xffff_ffff };

@@ -1,20 +1,19 @@
 //! From a generated case to a row: what is set becomes its input, and what the host's processor makes of that its output.
 
 use dragoman_state::{RFlags, SegmentIndex};
-use iced_x86::{CpuidFeature, OpKind};
 
 use super::outcome;
 use crate::{
     Mode, Registers,
     case::{Case, End, Outcome, PageMap, Scene},
-    generate::{Generated, ignored},
+    generate::{Generated, ignored, uses_mmx},
     judge::{Fill, Setup},
     native::{NativeError, Oracle},
     row::{Assignment, Expression, Field, Part, Place, Row, SegmentName, Target, Value},
 };
 
 /// The most memory that one name in a row can have, in bytes.
-const CHUNK: usize = 64;
+pub(super) const CHUNK: usize = 64;
 const LOCK: u8 = 0xf0;
 
 /// The arithmetic flags, one by one.
@@ -97,12 +96,11 @@ fn inputs(generated: &Generated) -> Vec<Assignment> {
     if registers.x87.control != pattern.x87.control {
         set(Place::Fcw, Value::from(u64::from(registers.x87.control)));
     }
-    let uses_mmx = insn.code().cpuid_features().contains(&CpuidFeature::MMX)
-        || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());
+    let is_mmx = uses_mmx(insn);
     for n in 0..8 {
         let register = registers.x87.registers[n];
         if register != pattern.x87.registers[n] {
-            if uses_mmx {
+            if is_mmx {
                 set(Place::Mm(n as u8), Value::from(register.significand));
             } else {
                 set(Place::St(n as u8), Value([register.significand, register.sign_exponent.into(), 0, 0, 0, 0, 0, 0]));

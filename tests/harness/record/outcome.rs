@@ -4,7 +4,7 @@ use dragoman_frontend::fault::vector;
 use dragoman_state::{RFlags, VcpuState};
 use iced_x86::{Instruction, Mnemonic, Register};
 
-use super::make::{FLAGS, is_recorded};
+use super::make::{CHUNK, FLAGS, is_recorded};
 use crate::{
     case::{Case, End, Outcome},
     engine,
@@ -12,9 +12,6 @@ use crate::{
     judge::Setup,
     row::{Assignment, ExpectedFault, Expression, Part, Place, Row, Target, Undefined, Value},
 };
-
-/// How many bytes of memory one output names at most.
-const CHUNK: usize = 64;
 
 /// Writes the outputs of `row` from its two runs. False where they say different things of something other than flags.
 pub fn write(row: &mut Row, zeros: (&Setup, &Outcome), ones: (&Setup, &Outcome)) -> bool {
@@ -105,8 +102,7 @@ fn state(row: &Row, setup: &Setup, outcome: &Outcome) -> VcpuState {
 /// The exception that ended it.
 fn write_end(row: &mut Row, end: End) {
     let End::Fault { vector, error, address } = end else { return };
-    let has_error = matches!(vector, vector::DF | vector::TS | vector::NP | vector::SS | vector::GP | vector::PF | vector::AC);
-    row.fault = Some(ExpectedFault { vector, error: has_error.then_some(error) });
+    row.fault = Some(ExpectedFault { vector, error: engine::has_error_code(vector).then_some(error) });
     if vector == vector::PF {
         row.outputs.push(output(Place::Cr2, Value::from(address)));
     }

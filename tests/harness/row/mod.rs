@@ -116,16 +116,10 @@ impl Row {
     /// The part of the code that its text shows: up to the page end alone where nothing follows it.
     pub fn disassembly(&self) -> String {
         let bytes = self.bytes();
-        let shape = crate::engine::shape(self.mode, &bytes);
-        let mut texts = Vec::new();
-        let mut at = 0;
-        for _ in shape {
-            let rest = &bytes[at.min(bytes.len())..];
-            let ip = self.start() + at as u64;
-            texts.push(dragoman_frontend::decode::disassemble(rest, self.mode.code_size(), ip));
-            let mut decoder = iced_x86::Decoder::new(self.mode.bitness(), rest, iced_x86::DecoderOptions::NONE);
-            at += decoder.decode().len().max(1);
-        }
-        texts.join(" / ")
+        let texts = self.mode.instructions(&bytes).into_iter().map(|insn| {
+            let at = insn.ip();
+            dragoman_frontend::decode::disassemble(&bytes[at as usize..], self.mode.code_size(), self.start() + at)
+        });
+        texts.collect::<Vec<_>>().join(" / ")
     }
 }
