@@ -24,6 +24,7 @@ pub mod piix4;
 pub mod pit;
 pub mod rtc;
 mod slot;
+pub mod testdev;
 #[cfg(test)]
 mod testing;
 pub mod uart;

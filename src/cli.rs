@@ -8,7 +8,7 @@ use dragoman_frontend::model::{CpuModel, Feature, Features};
 
 use crate::{
     failure::Failure,
-    machine::{Config, Engine, SerialSpec},
+    machine::{Config, Engine, SerialSpec, Start},
     units::{parse_offset, parse_port, parse_seconds, parse_size},
 };
 
@@ -61,6 +61,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "ADDR", value_parser = parse_offset, conflicts_with_all = ["initrd", "append"])]
     flat: Option<u16>,
 
+    /// A ROM to map below 1 MiB and below 4 GiB, instead of IMAGE; the processor starts at the reset vector.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "flat", "initrd", "append"])]
+    bios: Option<PathBuf>,
+
     /// A file for the kernel's initial RAM disk.
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
@@ -96,6 +100,10 @@ pub struct RunArguments {
     /// Let the guest end the run by a write to this port; off unless given.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0xF4", value_parser = parse_port)]
     debug_exit: Option<u16>,
+
+    /// Put the test device on the board that unit tests of other projects drive; off unless given.
+    #[arg(long, conflicts_with = "debugcon")]
+    testdev: bool,
 
     /// End with status 10 where the guest asks for a reset.
     #[arg(long)]
@@ -140,14 +148,18 @@ impl RunArguments {
                 self.smp
             )));
         }
-        let image = self.image.ok_or_else(|| Failure::usage("an image to run is missing"))?;
+        let start = match (self.bios, self.image, self.flat) {
+            (Some(rom), _, _) => Start::Bios(rom),
+            (None, Some(image), Some(at)) => Start::Flat(image, at),
+            (None, Some(image), None) => Start::Kernel(image),
+            (None, None, _) => return Err(Failure::usage("an image to run is missing")),
+        };
         let uses_stdio = [Some(&self.serial), self.debugcon.as_ref()].into_iter().flatten();
         if uses_stdio.filter(|spec| **spec == SerialSpec::Stdio).count() > 1 {
             return Err(Failure::usage("--serial and --debugcon cannot both be stdio: give one of them file:PATH"));
         }
         Ok(Config {
-            image,
-            flat: self.flat,
+            start,
             initrd: self.initrd,
             append: self.append,
             memory: self.memory,
@@ -156,6 +168,7 @@ impl RunArguments {
             serial: self.serial,
             debugcon: self.debugcon,
             debug_exit: self.debug_exit,
+            testdev: self.testdev,
             no_reboot: self.no_reboot,
             resets_on_triple_fault: self.on_triple_fault == OnTripleFault::Reset,
             timeout: self.timeout,

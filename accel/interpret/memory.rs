@@ -121,7 +121,7 @@ impl Processor {
 
     fn read_place(&mut self, place: Place, width: Width) -> u64 {
         match place {
-            Place::Ram(place) => self.mmu.load(place, width),
+            Place::Ram(place) | Place::Rom(place) => self.mmu.load(place, width),
             Place::Io(at) => match self.apic_offset(at) {
                 Some(offset) => self.read_apic_page(offset, width),
                 None => self.context.bus.read_mmio(at, width),
@@ -135,6 +135,7 @@ impl Processor {
                 let hit = self.mmu.store(place, width, value);
                 self.must_leave |= hit;
             }
+            Place::Rom(_) => {}
             Place::Io(at) => match self.apic_offset(at) {
                 Some(offset) => self.write_apic_page(offset, width, value),
                 None => self.context.bus.write_mmio(at, width, value),
@@ -165,7 +166,7 @@ impl Processor {
                     return Ok(old);
                 }
             }
-            Located::Whole(Place::Io(_)) | Located::Split(..) => {}
+            Located::Whole(Place::Rom(_) | Place::Io(_)) | Located::Split(..) => {}
         }
         // What the host cannot do as one operation is done while nobody else runs.
         let world = self.context.world.clone();
@@ -184,7 +185,7 @@ impl Processor {
             // One by one, where each is looked at.
             Ok(Place::Ram(_)) if self.mmu.is_careful() => None,
             Ok(Place::Ram(place)) => Some(place),
-            Ok(Place::Io(_)) | Err(_) => None,
+            Ok(Place::Rom(_) | Place::Io(_)) | Err(_) => None,
         }
     }
 }
@@ -193,6 +194,7 @@ impl Processor {
 fn byte_of(place: Place, n: u64) -> Place {
     match place {
         Place::Ram(place) => Place::Ram(place.plus(n)),
+        Place::Rom(place) => Place::Rom(place.plus(n)),
         Place::Io(at) => Place::Io(GuestPhys(at.0 + n)),
     }
 }

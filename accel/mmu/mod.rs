@@ -45,6 +45,8 @@ pub enum MemoryFault {
 pub enum Place {
     /// To guest memory.
     Ram(RamPlace),
+    /// To memory that can only be read: writes are lost.
+    Rom(RamPlace),
     /// To the bus.
     Io(GuestPhys),
 }
@@ -164,10 +166,14 @@ impl Mmu {
     pub fn locate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> Result<Place, MemoryFault> {
         let translation = self.translate(view, kind, at)?;
         let Some(page) = self.ram.host_page(translation.at) else { return Ok(Place::Io(translation.at)) };
+        let place = RamPlace { host: HostPtr::in_page(page, at.page_offset()), at: translation.at };
+        if kind == AccessKind::Write && !self.ram.is_writable(translation.at) {
+            return Ok(Place::Rom(place));
+        }
         if !self.is_careful {
             self.learn(view, kind, at, &translation, page);
         }
-        Ok(Place::Ram(RamPlace { host: HostPtr::in_page(page, at.page_offset()), at: translation.at }))
+        Ok(Place::Ram(place))
     }
 
     /// The physical address of the code at `at`.
@@ -338,7 +344,7 @@ impl Tables<'_> {
     }
 
     fn replace(&self, at: GuestPhys, width: Width, old: u64, new: u64) -> bool {
-        let Some(place) = self.place(at) else { return true };
+        let Some(place) = self.place(at).filter(|_| self.0.is_writable(at)) else { return true };
         let is_replaced = place.compare_exchange(width, old, new) == Some(old);
         if is_replaced && self.0.tracker().is_watched(at) {
             self.0.tracker().written(at, width.bytes());

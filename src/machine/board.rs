@@ -25,6 +25,7 @@ use dragoman_devices::{
     piix4::{self, Piix4},
     pit::{self, Pit},
     rtc::{self, MemorySize, Rtc},
+    testdev::{self, TestDevice},
     uart::{self, Uart},
 };
 use dragoman_state::{GuestPhys, Port, VcpuId, Width};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub debugcon: Option<Box<dyn ByteSink>>,
     /// The debug-exit port, where there is one.
     pub debug_exit: Option<u16>,
+    /// The test device is there.
+    pub testdev: bool,
 }
 
 /// The board.
@@ -204,6 +207,17 @@ impl Board {
         if let Some(port) = parts.debug_exit {
             let exit = builder.place(DebugExit::new(parts.power), Outputs::new());
             builder.ports(&exit, &[(Port(port), debug_exit::PORTS)])?;
+        }
+        if parts.testdev {
+            let mut out = Outputs::new();
+            // Input 2 of the 8259 pair is its own cascade.
+            let lines = std::array::from_fn(|n| match n as u32 {
+                pin @ (2 | 16..) => out.line(&[(ioapic.clone(), pin)]),
+                irq => isa(&mut out, &pic, &ioapic, irq),
+            });
+            let device = builder.place(TestDevice::new(lines), out);
+            builder.ports(&device, &[testdev::PORTS, testdev::LINE_PORTS])?;
+            builder.mmio(&device, testdev::MEMORY, testdev::MEMORY_LENGTH)?;
         }
         let bus = builder.bus.build();
         bus.reset();

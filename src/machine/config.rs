@@ -11,9 +11,7 @@ use crate::failure::Failure;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What to start.
-    pub image: PathBuf,
-    /// Where `image` goes as it is, to be started in real mode; otherwise it is recognised by its content.
-    pub flat: Option<u16>,
+    pub start: Start,
     /// The kernel's initial RAM disk.
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.
@@ -30,6 +28,8 @@ pub struct Config {
     pub debugcon: Option<SerialSpec>,
     /// The debug-exit port, where there is one.
     pub debug_exit: Option<u16>,
+    /// The test device is there.
+    pub testdev: bool,
     /// A reset ends the run.
     pub no_reboot: bool,
     /// A triple fault is a reset.
@@ -40,6 +40,17 @@ pub struct Config {
     pub stats: bool,
     /// Counters as JSON at the end.
     pub stats_json: Option<PathBuf>,
+}
+
+/// What a guest is started from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A kernel, recognised by its content.
+    Kernel(PathBuf),
+    /// Whatever the file is: it goes to this address and is started there in real mode.
+    Flat(PathBuf, u16),
+    /// A ROM, from the reset vector.
+    Bios(PathBuf),
 }
 
 /// An engine that can be asked for.

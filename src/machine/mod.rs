@@ -12,6 +12,6 @@ mod report;
 mod run;
 mod terminal;
 
-pub use config::{Config, Engine, SerialSpec};
+pub use config::{Config, Engine, SerialSpec, Start};
 pub use outcome::Outcome;
 pub use run::run;

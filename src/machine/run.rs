@@ -9,10 +9,7 @@ use std::{
 };
 
 use dragoman_accel::{ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
-use dragoman_devices::{
-    Clock, LineInputs, LineSink,
-    memory::{GuestRam, MemoryError},
-};
+use dragoman_devices::{Clock, LineInputs, LineSink, memory::GuestRam};
 use dragoman_state::{VcpuId, VmInstant};
 
 use super::{
@@ -31,10 +28,7 @@ use crate::failure::Failure;
 /// Builds the machine that `config` describes and runs it to its end.
 pub fn run(config: Config) -> Result<Outcome, Failure> {
     let files = BootFiles::read(&config)?;
-    let ram = GuestRam::new(config.memory).map_err(|error| match error {
-        MemoryError::Size(_) => Failure::usage(format!("--memory: {error}")),
-        MemoryError::Host { .. } | MemoryError::NotRam { .. } => Failure::resource(format!("{error}; give a smaller --memory")),
-    })?;
+    let ram = files.memory(config.memory)?;
     let mut machine = Machine::build(config, files, Arc::new(ram))?;
     let started = Instant::now();
     let outcome = machine.run_to_end();
@@ -110,6 +104,7 @@ impl Machine {
             serial_room: Arc::new(RoomBell(events.0.clone())),
             debugcon: debugcon.as_mut().map(Console::take_sink),
             debug_exit: config.debug_exit,
+            testdev: config.testdev,
         };
         let board =
             Board::new(parts).map_err(|error| Failure::usage(format!("{error}: choose another port for --debug-exit")))?;
@@ -157,10 +152,7 @@ impl Machine {
 
     /// Puts the guest into memory and the processor at its beginning.
     fn power_on(&mut self) -> Result<(), Failure> {
-        let tables = self.board.tables();
-        let written = self.ram.write(tables.rsdp, &tables.blob());
-        written.map_err(|error| Failure::internal(format!("ACPI tables: {error}")))?;
-        let state = self.files.place(&self.ram, tables.rsdp, &self.config.cpu)?;
+        let state = self.files.place(&self.ram, self.board.tables(), &self.config.cpu)?;
         match &mut self.vcpu {
             Some(vcpu) => Ok(vcpu.load(&state)?),
             None => Err(Failure::internal("the processor is missing")),

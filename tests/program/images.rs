@@ -161,3 +161,35 @@ fn memory_above_4_gib_is_there() {
     says_yes("high", &bzimage(&last, true), &["--memory", "5G"]);
     says_yes("higher", &bzimage(&last, true), &["--memory", "64G"]);
 }
+
+#[test]
+fn a_rom_starts_at_the_reset_vector_shows_twice_and_keeps_its_bytes() {
+    let mut rom = vec![0xf4; 0x2_0000];
+    // CLI; MOV BYTE CS:[0], 55h; CMP BYTE CS:[0], FAh: in the second window, which begins with the last 64 KiB
+    let code = code(&[0xfa, 0x2e, 0xc6, 0x06, 0x00, 0x00, 0x55, 0x2e, 0x80, 0x3e, 0x00, 0x00, 0xfa]);
+    rom[0x1_0000..0x1_0000 + code.len()].copy_from_slice(&code);
+    // JMP F000:0000
+    rom[0x1_fff0..0x1_fff5].copy_from_slice(&[0xea, 0x00, 0x00, 0x00, 0xf0]);
+    let file = File::new("rom", &rom);
+    let output = run(&["run", "--bios", &file.text(), "--debug-exit", "--timeout", "30"]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let odd = File::new("odd-rom", &rom[1..]);
+    let output = run(&["run", "--bios", &odd.text()]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    assert!(message.contains("must be a multiple of 4 KiB"), "{message}");
+}
+
+#[test]
+fn the_test_device_is_there_where_it_is_asked_for() {
+    // MOV EAX, 12345678h; OUT E0h, EAX; IN AL, EAh; CMP AL, 34h
+    let latch = code(&[0x66, 0xb8, 0x78, 0x56, 0x34, 0x12, 0x66, 0xe7, 0xe0, 0xe4, 0xea, 0x3c, 0x34]);
+    says_yes("testdev", &latch, &["--flat", "0x7c00", "--testdev"]);
+    // MOV AX, 1234h; MOV DX, 200Eh; OUT DX, AL; MOV AL, 0Ah; OUT A0h, AL; IN AL, A0h; AND AL, 40h; CMP AL, 40h: request 14
+    let line = [0xb8, 0x34, 0x12, 0xba, 0x0e, 0x20, 0xee, 0xb0, 0x0a, 0xe6, 0xa0, 0xe4, 0xa0, 0x24, 0x40, 0x3c, 0x40];
+    says_yes("testdev-line", &code(&line), &["--flat", "0x7c00", "--testdev"]);
+    // without it: CMP AL, FFh
+    let nobody = code(&[0xe4, 0xe0, 0x3c, 0xff]);
+    says_yes("no-testdev", &nobody, &["--flat", "0x7c00"]);
+}

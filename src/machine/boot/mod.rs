@@ -11,11 +11,14 @@ mod start;
 
 use std::path::Path;
 
-use dragoman_devices::memory::{GuestRam, MemoryError};
+use dragoman_devices::{
+    acpi::Tables,
+    memory::{GuestRam, MemoryError},
+};
 use dragoman_frontend::model::CpuModel;
 use dragoman_state::{GuestPhys, VcpuState};
 
-use super::Config;
+use super::{Config, Start};
 use crate::failure::Failure;
 
 /// The files that a guest is started from, read once.
@@ -38,6 +41,8 @@ enum Image {
     Multiboot(multiboot::Image),
     /// Whatever it is, to go to this address and be started there in real mode.
     Flat(Vec<u8>, u16),
+    /// A ROM, which is part of memory from the beginning.
+    Bios(Vec<u8>),
 }
 
 /// Everything that starting a guest may use.
@@ -79,13 +84,19 @@ fn read_file(what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 impl BootFiles {
     /// Reads and recognises what `config` names.
     pub fn read(config: &Config) -> Result<Self, Failure> {
-        let name = config.image.display().to_string();
-        let bytes = read_file("image", &config.image)?;
-        let image = match config.flat {
-            Some(at) => Ok(Image::Flat(bytes, at)),
-            None => Image::recognise(bytes),
+        let (what, path) = match &config.start {
+            Start::Kernel(path) | Start::Flat(path, _) => ("image", path),
+            Start::Bios(path) => ("ROM", path),
         };
-        let image = image.map_err(|error| Failure::resource(format!("the image {name} {error}")))?;
+        let bytes = read_file(what, path)?;
+        let name = format!("{what} {}", path.display());
+        let image = match config.start {
+            Start::Kernel(_) => Image::recognise(bytes),
+            Start::Flat(_, at) => Ok(Image::Flat(bytes, at)),
+            Start::Bios(_) if bytes.is_empty() => Err(BootError::Truncated("it is empty")),
+            Start::Bios(_) => Ok(Image::Bios(bytes)),
+        };
+        let image = image.map_err(|error| Failure::resource(format!("the {name} {error}")))?;
         let initrd = config.initrd.as_deref().map(|path| read_file("initial RAM disk", path)).transpose()?;
         if config.append.as_bytes().contains(&0) {
             return Err(Failure::usage("the kernel's command line in --append cannot hold a zero byte"));
@@ -93,18 +104,38 @@ impl BootFiles {
         Ok(Self { image, name, initrd, command_line: config.append.clone() })
     }
 
-    /// Puts the guest into memory and says what the processor, of `model`, holds when it begins.
-    pub fn place(&self, ram: &GuestRam, rsdp: GuestPhys, model: &CpuModel) -> Result<VcpuState, Failure> {
-        let state = firmware::handed_over(model);
-        let target = Target { ram, rsdp, initrd: self.initrd.as_deref(), command_line: &self.command_line };
+    /// Memory of `size` bytes, with a ROM where the guest is one.
+    pub fn memory(&self, size: u64) -> Result<GuestRam, Failure> {
+        let rom = if let Image::Bios(rom) = &self.image { rom.as_slice() } else { &[] };
+        GuestRam::with_rom(size, rom).map_err(|error| match error {
+            MemoryError::Size(_) => Failure::usage(format!("--memory: {error}")),
+            MemoryError::Rom(_) => Failure::resource(format!("the {}: {error}", self.name)),
+            MemoryError::Host { .. } | MemoryError::NotRam { .. } => {
+                Failure::resource(format!("{error}; give a smaller --memory"))
+            }
+        })
+    }
+
+    /// Puts the guest and what firmware leaves into memory, and says what the processor, of `model`, holds when it begins.
+    pub fn place(&self, ram: &GuestRam, tables: &Tables, model: &CpuModel) -> Result<VcpuState, Failure> {
+        let state = match self.image {
+            Image::Bios(_) => firmware::reset(model),
+            _ => {
+                let written = ram.write(tables.rsdp, &tables.blob());
+                written.map_err(|error| Failure::internal(format!("ACPI tables: {error}")))?;
+                firmware::handed_over(model)
+            }
+        };
+        let target = Target { ram, rsdp: tables.rsdp, initrd: self.initrd.as_deref(), command_line: &self.command_line };
         let placed = match &self.image {
             Image::Linux(image) => image.place(&target, state),
             Image::Pvh(elf, entry) => pvh::place(elf, *entry, &target, state),
             Image::Linux64(elf) => linux::place_elf(elf, &target, state),
             Image::Multiboot(image) => image.place(&target, state, &self.name),
             Image::Flat(bytes, at) => flat::place(bytes, *at, &target, state),
+            Image::Bios(_) => Ok(state),
         };
-        placed.map_err(|error| Failure::resource(format!("the image {} {error}", self.name)))
+        placed.map_err(|error| Failure::resource(format!("the {} {error}", self.name)))
     }
 }
 
