@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use dragoman_devices::{Alarm, Clock, InterruptMessage, lapic::Ipi, memory::GuestRam};
-use dragoman_frontend::{model::CpuModel, semantics::system::TripleFault};
+use dragoman_frontend::{model::CpuModel, post_mortem::Trace, semantics::system::TripleFault};
 use dragoman_state::{GuestPhys, Port, VcpuId, VcpuState, VmInstant, Width};
 
 use crate::World;
@@ -32,7 +32,7 @@ pub enum AccelError {
 }
 
 /// Why a processor stopped running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitReason {
     /// It was asked to.
     Stopped,
@@ -164,4 +164,6 @@ pub trait Vcpu: Send {
     fn load(&mut self, state: &VcpuState) -> Result<(), AccelError>;
     /// How many instructions it has executed.
     fn instructions(&self) -> u64;
+    /// What it remembers of the way to where it is.
+    fn trace(&self) -> Trace;
 }

@@ -8,4 +8,5 @@ pub mod decode;
 pub mod fault;
 pub mod model;
 pub mod paging;
+pub mod post_mortem;
 pub mod semantics;

@@ -4,7 +4,7 @@ use dragoman_frontend::{
     fault::Fault,
     model::CpuModel,
     paging::AccessKind,
-    semantics::{ApicAccess, Cpu, Flush, Privilege},
+    semantics::{ApicAccess, Cpu, Flush, Privilege, system::Objection},
 };
 use dragoman_state::{GuestPhys, GuestVirt, PAGE_SIZE, Port, VcpuState, Width};
 
@@ -22,6 +22,14 @@ impl Cpu for Processor {
 
     fn model(&self) -> &CpuModel {
         &self.context.model
+    }
+
+    fn object(&mut self, objection: Objection) {
+        self.objection = Some(objection);
+    }
+
+    fn take_objection(&mut self) -> Option<Objection> {
+        self.objection.take()
     }
 
     fn read(&mut self, at: GuestVirt, width: Width, privilege: Privilege) -> Result<u64, Fault> {

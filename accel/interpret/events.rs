@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use dragoman_frontend::{
     fault::Fault,
-    semantics::system::{Event, TripleFault, interrupts::raise},
+    post_mortem::Raised,
+    semantics::system::{Event, EventKind, Link, TripleFault, interrupts::raise},
 };
-use dragoman_state::{Activity, Dr6, InterruptShadow, RFlags, VmInstant};
+use dragoman_state::{Activity, Dr6, InterruptShadow, RFlags, SegmentIndex, VmInstant};
 
 use super::{BlockEnd, InterpretedVcpu, processor::Processor};
 use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
@@ -200,11 +201,19 @@ impl Processor {
     pub(super) fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
         self.store_flags();
         self.derive();
+        let (selector, rip) = (self.state.segment(SegmentIndex::Cs).selector, self.state.rip);
+        let from = self.state.code_address(rip);
+        let link = Link { event, objection: self.objection, address: self.state.events.page_fault_address };
         let result = raise(self, event);
         self.load_flags();
         self.must_attend = true;
         if result.is_err() {
             self.state.events.activity = Activity::Shutdown;
+            return result;
+        }
+        self.branches.push(from, self.state.code_address(self.state.rip));
+        if event.kind == EventKind::Exception {
+            self.last_exception = Some(Raised { link, selector, rip });
         }
         result
     }

@@ -17,6 +17,7 @@ use blocks::{BlockCache, BlockId, Decoded};
 use dragoman_frontend::{
     decode::{DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
     fault::Fault,
+    post_mortem::Trace,
     semantics::{Table, segmentation::segment_fault},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
@@ -92,7 +93,7 @@ impl InterpretedVcpu {
                 Err(fault) => return BlockEnd::Fault(fault),
             },
         };
-        let (end, executed) = execute(&mut self.cpu, block, limit);
+        let (end, executed) = execute(&mut self.cpu, block, at, limit);
         self.instructions += executed;
         end
     }
@@ -158,9 +159,9 @@ fn next_page(at: u64) -> u64 {
     (at | (PAGE_SIZE - 1)).wrapping_add(1)
 }
 
-/// Executes at most `limit` instructions of `block`, at least one. Returns how many, with how it ended.
+/// Executes at most `limit` instructions of `block`, which begins at linear address `at`, at least one. Returns how many, with how it ended.
 #[inline(always)]
-fn execute(cpu: &mut Processor, block: &Decoded, limit: usize) -> (BlockEnd, u64) {
+fn execute(cpu: &mut Processor, block: &Decoded, at: u64, limit: usize) -> (BlockEnd, u64) {
     let start = cpu.state.rip;
     cpu.state.gpr[Gpr::BLOCK] = start;
     let ops = &block.ops[..];
@@ -182,13 +183,20 @@ fn execute(cpu: &mut Processor, block: &Decoded, limit: usize) -> (BlockEnd, u64
         cpu.state.rip = cpu.wrap_ip(start.wrapping_add(end));
         return (BlockEnd::Done, limit as u64);
     }
-    cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.insn.end()));
+    let next = cpu.wrap_ip(start.wrapping_add(last.insn.end()));
+    cpu.state.rip = next;
     cpu.is_block_end = true;
     let result = (last.handler)(cpu, &last.insn);
     cpu.is_block_end = false;
     cpu.must_leave = false;
     match result {
-        Ok(()) => (BlockEnd::Done, ops.len() as u64),
+        Ok(()) => {
+            if cpu.state.rip != next {
+                let from = at.wrapping_add(last.insn.start.into());
+                cpu.branches.push(from, cpu.code_address(cpu.state.rip));
+            }
+            (BlockEnd::Done, ops.len() as u64)
+        }
         Err(fault) if fault.is_trap() => (BlockEnd::Fault(fault), ops.len() as u64),
         Err(fault) => {
             cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.insn.start.into()));
@@ -223,5 +231,9 @@ impl Vcpu for InterpretedVcpu {
 
     fn instructions(&self) -> u64 {
         self.instructions
+    }
+
+    fn trace(&self) -> Trace {
+        Trace { branches: self.cpu.branches.recent(), exception: self.cpu.last_exception, instructions: self.instructions }
     }
 }

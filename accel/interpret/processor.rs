@@ -7,9 +7,10 @@ use dragoman_frontend::{
     decode::{Condition, Insn, Mode, SegmentUse},
     fault::Fault,
     paging::{AccessKind, Paging},
+    post_mortem::{BranchLog, Raised},
     semantics::{
         AtomicOp, BinaryOp, FlagRule, FloatOp, Helper, LazyFlags, Machine, ShiftOp, UnaryOp, VectorOp, binary, divide,
-        effective_address, float, lanes, multiply, shift, unary, x87,
+        effective_address, float, lanes, multiply, shift, system::Objection, unary, x87,
     },
 };
 use dragoman_state::{Cr4, Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
@@ -41,6 +42,12 @@ pub(super) struct Processor {
     pub published: VmInstant,
     /// The instruction under way is the last of its block: what a helper changes is taken over after it.
     pub is_block_end: bool,
+    /// Why a check failed, until the fault that it raises is delivered.
+    pub objection: Option<Objection>,
+    /// The branches that were taken.
+    pub branches: BranchLog,
+    /// The last exception that was delivered.
+    pub last_exception: Option<Raised>,
     /// The block must end after the instruction under way: code was overwritten.
     pub must_leave: bool,
     /// The state may have changed in ways that the derived fields do not show yet, or an interrupt may be let in.
@@ -62,6 +69,9 @@ impl Processor {
             state,
             published: VmInstant::NEVER,
             is_block_end: false,
+            objection: None,
+            branches: BranchLog::default(),
+            last_exception: None,
             must_leave: false,
             must_attend: true,
         }
@@ -473,6 +483,10 @@ impl Machine for Processor {
         self.store_flags();
         self.state.rip = self.next_ip(insn);
         let result = helper(self, insn);
+        if result.is_ok() {
+            // What a probe objected to, such as LAR, raised nothing.
+            self.objection = None;
+        }
         self.load_flags();
         // Only the last instruction of a block may change what the next bytes mean or let an interrupt in.
         self.must_attend |= self.is_block_end;

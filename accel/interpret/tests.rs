@@ -126,7 +126,7 @@ fn a_fault_without_a_vector_table_ends_in_a_triple_fault_that_names_its_causes()
     state.idtr.limit = 0;
     scene.vcpu.load(&state).expect("a valid state");
     let ExitReason::TripleFault(end) = scene.run() else { panic!("it must not survive") };
-    let vectors: Vec<u8> = end.0.iter().map(|event| event.vector).collect();
+    let vectors: Vec<u8> = end.0.iter().map(|link| link.event.vector).collect();
     assert_eq!(vectors, [6, 13, 13, 8, 13]);
 }
 

@@ -6,7 +6,7 @@ use iced_x86::{
     Register,
 };
 
-use super::{Attributes, CodeSize, Insn, Mode, Opcode, lower::lower};
+use super::{Attributes, Insn, Mode, Opcode, lower::lower};
 use crate::{
     fault::{Fault, vector},
     model::{CpuModel, Feature, Vendor},
@@ -54,12 +54,7 @@ impl Decoder {
     /// Decodes a block from `bytes`, which lie at `at` and end where their page does, or after enough bytes of the next
     /// one for a single instruction. At most `limit` instructions.
     pub fn decode(&self, at: GuestPhys, bytes: &[u8], mode: Mode, limit: usize) -> Result<Block, DecodeError> {
-        let bitness = match mode.code_size() {
-            CodeSize::Bits16 => 16,
-            CodeSize::Bits32 => 32,
-            CodeSize::Bits64 => 64,
-        };
-        let mut iced = IcedDecoder::with_ip(bitness, bytes, 0, self.options);
+        let mut iced = IcedDecoder::with_ip(mode.code_size().bits(), bytes, 0, self.options);
         let mut block = Block { at, mode, insns: Vec::with_capacity(8), length: 0 };
         let mut decoded = Instruction::default();
         while block.insns.len() < limit.clamp(1, MAX_BLOCK_INSNS) {

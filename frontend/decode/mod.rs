@@ -7,6 +7,7 @@
 mod attributes;
 mod block;
 mod insn;
+mod inspect;
 mod lower;
 mod mode;
 mod text;
@@ -15,5 +16,6 @@ pub use attributes::Attributes;
 pub use block::{Block, DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES};
 pub use iced_x86::{Code, Mnemonic};
 pub use insn::{Condition, Insn, InsnFlags, Kind, Opcode, Operand, SegmentUse};
+pub use inspect::{Inspected, Touched, inspect};
 pub use mode::{CodeSize, Mode};
 pub use text::disassemble;

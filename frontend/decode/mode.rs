@@ -16,6 +16,17 @@ pub enum CodeSize {
     Bits64 = 2,
 }
 
+impl CodeSize {
+    /// The number of bits.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Bits16 => 16,
+            Self::Bits32 => 32,
+            Self::Bits64 => 64,
+        }
+    }
+}
+
 /// The control bits that gate floating-point and vector instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FpuControl {

@@ -6,12 +6,7 @@ use super::CodeSize;
 
 /// The first instruction in `bytes`, which lie at `ip`, as text; "(bad)" where there is none.
 pub fn disassemble(bytes: &[u8], size: CodeSize, ip: u64) -> String {
-    let bitness = match size {
-        CodeSize::Bits16 => 16,
-        CodeSize::Bits32 => 32,
-        CodeSize::Bits64 => 64,
-    };
-    let insn = Decoder::with_ip(bitness, bytes, ip, DecoderOptions::NONE).decode();
+    let insn = Decoder::with_ip(size.bits(), bytes, ip, DecoderOptions::NONE).decode();
     let mut text = String::new();
     NasmFormatter::new().format(&insn, &mut text);
     text

@@ -2,6 +2,7 @@
 
 use dragoman_state::{GuestPhys, GuestVirt, Port, VcpuState, Width};
 
+use super::system::Objection;
 use crate::{fault::Fault, model::CpuModel};
 
 /// On whose behalf memory is accessed.
@@ -51,6 +52,12 @@ pub trait Cpu {
     fn state_mut(&mut self) -> &mut VcpuState;
     /// What this processor is.
     fn model(&self) -> &CpuModel;
+    /// Notes why a check failed; the fault that it raises comes next. For reports alone.
+    fn object(&mut self, _: Objection) {}
+    /// The objection noted since it was last taken.
+    fn take_objection(&mut self) -> Option<Objection> {
+        None
+    }
 
     /// Reads linear memory.
     fn read(&mut self, at: GuestVirt, width: Width, privilege: Privilege) -> Result<u64, Fault>;

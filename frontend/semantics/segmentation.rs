@@ -35,6 +35,26 @@ pub fn linear_in(segment: &Segment, offset: u64, size: u64, is_write: bool, refu
     Ok(GuestVirt(segment.base.wrapping_add(offset) & 0xffff_ffff))
 }
 
+/// What [`linear_in`] objects to in an access that it refuses.
+pub fn objection(segment: &Segment, offset: u64, size: u64, is_write: bool) -> &'static str {
+    let rights = segment.attributes;
+    if rights.is_unusable() {
+        "is null: its selector was never loaded, or names nothing"
+    } else if !rights.is_present() {
+        "is not present"
+    } else if is_write && !rights.is_writable() {
+        if rights.is_code() { "is code, and cannot be written" } else { "cannot be written" }
+    } else if !is_write && !rights.is_readable() {
+        "is code that cannot be read"
+    } else if rights.is_expand_down() {
+        "grows down, and the access ends below its limit or above its top"
+    } else if offset > u64::from(segment.limit) || offset.wrapping_add(size - 1) > u64::from(segment.limit) {
+        "ends before the access does"
+    } else {
+        "cannot be accessed so"
+    }
+}
+
 /// #SS(0) for the stack segment, #GP(0) for the others: what an access that the segment forbids raises, and one whose
 /// address is not canonical.
 pub fn segment_fault(index: SegmentIndex) -> Fault {

@@ -261,6 +261,11 @@ impl VcpuState {
         self.rflags.contains(RFlags::VM)
     }
 
+    /// The linear address of `offset` in the code segment.
+    pub fn code_address(&self, offset: u64) -> u64 {
+        if self.is_64bit() { offset } else { self.segment(SegmentIndex::Cs).base.wrapping_add(offset) & 0xffff_ffff }
+    }
+
     /// How many bits of a linear address are implemented under the current paging mode: 48 or 57.
     #[inline]
     pub fn linear_bits(&self) -> u32 {

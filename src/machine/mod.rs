@@ -5,6 +5,7 @@ mod boot;
 mod clock;
 mod config;
 mod console;
+mod crash;
 mod events;
 mod outcome;
 mod processor;

@@ -10,6 +10,7 @@ use std::{
 
 use dragoman_accel::{ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
 use dragoman_devices::{Clock, LineInputs, LineSink, memory::GuestRam};
+use dragoman_frontend::post_mortem::End;
 use dragoman_state::{VcpuId, VmInstant};
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     boot::BootFiles,
     clock::HostClock,
     console::Console,
+    crash,
     events::{Bell, Event, PowerRequest, PowerSwitch},
     processor::RunningProcessor,
     report::Report,
@@ -81,6 +83,8 @@ impl LineSink for RoomBell {
 /// Why the processor stopped for good, or that the machine goes on after a reset.
 enum Next {
     End(Outcome),
+    /// The guest died; there is a report to be made.
+    Death(End),
     Restart,
     GoOn,
 }
@@ -141,10 +145,18 @@ impl Machine {
             let next = self.until_something_ends(deadline);
             self.stop.stop();
             self.handle.kick();
-            self.vcpu = Some(running.join()?);
+            let vcpu = self.vcpu.insert(running.join()?);
             self.stop.clear();
             match next? {
                 Next::End(outcome) => return Ok(outcome),
+                Next::Death(end) => {
+                    drop(terminal);
+                    crash::report(vcpu.as_mut(), &self.config.cpu, &self.ram, &end)?;
+                    return Ok(match end {
+                        End::TripleFault(_) => Outcome::TripleFault,
+                        End::Halted => Outcome::HaltedForever,
+                    });
+                }
                 Next::Restart | Next::GoOn => self.board.reset(),
             }
         }
@@ -219,9 +231,9 @@ impl Machine {
             Event::ProcessorEnded(Some(result)) => match result? {
                 // A request that stopped the processor is in the queue before this.
                 ExitReason::Stopped | ExitReason::StepDone => Next::GoOn,
-                ExitReason::HaltedForever => Next::End(Outcome::HaltedForever),
+                ExitReason::HaltedForever => Next::Death(End::Halted),
                 ExitReason::TripleFault(_) if self.config.resets_on_triple_fault => Next::Restart,
-                ExitReason::TripleFault(_) => Next::End(Outcome::TripleFault),
+                ExitReason::TripleFault(fault) => Next::Death(End::TripleFault(fault.0)),
             },
         })
     }

@@ -4,9 +4,12 @@
 
 use dragoman_state::{Cr0, Cr4, Dr6, Dr7, Efer, Gpr, GuestPhys, SegmentIndex, VcpuState, Width};
 
-use super::super::{
-    Cpu, Flush, Machine,
-    table::{Row, code, helper, row},
+use super::{
+    super::{
+        Cpu, Flush, Machine,
+        table::{Row, code, helper, row},
+    },
+    objections::{Subject, refuse, refuse_where},
 };
 use crate::{
     decode::{Attributes, Code, Insn, Mnemonic},
@@ -31,17 +34,24 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     rows
 }
 
-/// Whether CR0 may hold `value` with the other registers as they are.
-pub fn cr0_write_is_valid(state: &VcpuState, value: u64) -> bool {
+/// Why CR0 may not hold `value` with the other registers as they are; `None` where it may.
+fn cr0_objection(state: &VcpuState, value: u64) -> Option<&'static str> {
     let cr0 = Cr0::from_bits_retain(value);
     let has = |flag| cr0.contains(flag);
     let leaves_paging = state.cr0.contains(Cr0::PG) && !has(Cr0::PG);
     let enters_long = has(Cr0::PG) && !state.cr0.contains(Cr0::PG) && state.efer.contains(Efer::LME);
-    !(has(Cr0::PG) && !has(Cr0::PE)
-        || has(Cr0::NW) && !has(Cr0::CD)
-        || value >> 32 != 0
-        || leaves_paging && (state.is_64bit() || state.cr4.contains(Cr4::PCIDE))
-        || enters_long && (!state.cr4.contains(Cr4::PAE) || state.segment(SegmentIndex::Cs).attributes.is_long()))
+    first_that_holds(&[
+        (has(Cr0::PG) && !has(Cr0::PE), "sets CR0.PG without CR0.PE"),
+        (has(Cr0::NW) && !has(Cr0::CD), "sets CR0.NW without CR0.CD"),
+        (value >> 32 != 0, "sets reserved bits of CR0"),
+        (leaves_paging && state.is_64bit(), "clears CR0.PG in 64-bit mode"),
+        (leaves_paging && state.cr4.contains(Cr4::PCIDE), "clears CR0.PG while CR4.PCIDE is set"),
+        (enters_long && !state.cr4.contains(Cr4::PAE), "sets CR0.PG with EFER.LME set and CR4.PAE clear"),
+        (
+            enters_long && state.segment(SegmentIndex::Cs).attributes.is_long(),
+            "sets CR0.PG with EFER.LME set in a code segment with L = 1",
+        ),
+    ])
 }
 
 /// The bits of CR4 that `model` has.
@@ -72,15 +82,23 @@ fn cr4_bits(model: &CpuModel) -> Cr4 {
     bits
 }
 
-/// Whether CR4 may hold `value` on `model` with the other registers as they are.
-pub fn cr4_write_is_valid(state: &VcpuState, model: &CpuModel, value: u64) -> bool {
+/// Why CR4 may not hold `value` on `model` with the other registers as they are; `None` where it may.
+fn cr4_objection(state: &VcpuState, model: &CpuModel, value: u64) -> Option<&'static str> {
     let cr4 = Cr4::from_bits_retain(value);
     let has = |flag| cr4.contains(flag);
     let enters_pcid = has(Cr4::PCIDE) && !state.cr4.contains(Cr4::PCIDE);
     let is_long = state.is_long_mode();
-    !(value & !cr4_bits(model).bits() != 0
-        || is_long && (!has(Cr4::PAE) || has(Cr4::LA57) != state.cr4.contains(Cr4::LA57))
-        || enters_pcid && (!is_long || state.cr3 & 0xfff != 0))
+    first_that_holds(&[
+        (value & !cr4_bits(model).bits() != 0, "sets bits of CR4 that this processor does not have"),
+        (is_long && !has(Cr4::PAE), "clears CR4.PAE in long mode"),
+        (is_long && has(Cr4::LA57) != state.cr4.contains(Cr4::LA57), "changes CR4.LA57 in long mode"),
+        (enters_pcid && !is_long, "sets CR4.PCIDE outside long mode"),
+        (enters_pcid && state.cr3 & 0xfff != 0, "sets CR4.PCIDE while the low bits of CR3 are not zero"),
+    ])
+}
+
+fn first_that_holds(objections: &[(bool, &'static str)]) -> Option<&'static str> {
+    objections.iter().find(|(holds, _)| *holds).map(|(_, text)| *text)
 }
 
 /// Reads the four page-directory pointers of PAE paging from the table at `cr3`; #GP(0) where one has reserved bits.
@@ -94,9 +112,9 @@ pub(super) fn load_pdptes(cpu: &mut dyn Cpu, cr3: u64) -> Result<(), Fault> {
     let mut pdptes = [0; 4];
     for (n, pdpte) in pdptes.iter_mut().enumerate() {
         *pdpte = cpu.read_physical(GuestPhys((cr3 & 0xffff_ffe0) + 8 * n as u64));
-        if paging::pdpte_has_reserved_bits(*pdpte, physical_bits) {
-            return Err(Fault::GP0);
-        }
+        let is_refused = paging::pdpte_has_reserved_bits(*pdpte, physical_bits);
+        let text = "loads a page-directory pointer with reserved bits set";
+        refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_refused, text)])?;
     }
     cpu.state_mut().pdptes = pdptes;
     Ok(())
@@ -104,8 +122,8 @@ pub(super) fn load_pdptes(cpu: &mut dyn Cpu, cr3: u64) -> Result<(), Fault> {
 
 fn set_cr0(cpu: &mut dyn Cpu, value: u64) -> Result<(), Fault> {
     const DEFINED: Cr0 = Cr0::all();
-    if !cr0_write_is_valid(cpu.state(), value) {
-        return Err(Fault::GP0);
+    if let Some(text) = cr0_objection(cpu.state(), value) {
+        return Err(refuse(cpu, Fault::GP0, Subject::Instruction, text));
     }
     let state = cpu.state();
     let (old, old_efer) = (state.cr0, state.efer);
@@ -136,9 +154,9 @@ fn set_cr3(cpu: &mut dyn Cpu, value: u64) -> Result<(), Fault> {
     let has_contexts = state.cr4.contains(Cr4::PCIDE);
     let keeps = has_contexts && value & KEEP != 0;
     let value = if has_contexts { value & !KEEP } else { value };
-    if state.is_long_mode() && value >> cpu.model().physical_bits() != 0 {
-        return Err(Fault::GP0);
-    }
+    let is_beyond = state.is_long_mode() && value >> cpu.model().physical_bits() != 0;
+    let text = "sets bits of CR3 above the physical address width";
+    refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_beyond, text)])?;
     load_pdptes(cpu, value)?;
     cpu.state_mut().cr3 = value;
     if keeps {
@@ -150,8 +168,8 @@ fn set_cr3(cpu: &mut dyn Cpu, value: u64) -> Result<(), Fault> {
 }
 
 fn set_cr4(cpu: &mut dyn Cpu, value: u64) -> Result<(), Fault> {
-    if !cr4_write_is_valid(cpu.state(), cpu.model(), value) {
-        return Err(Fault::GP0);
+    if let Some(text) = cr4_objection(cpu.state(), cpu.model(), value) {
+        return Err(refuse(cpu, Fault::GP0, Subject::Instruction, text));
     }
     let old = cpu.state().cr4;
     let new = Cr4::from_bits_retain(value);
@@ -201,7 +219,7 @@ fn write_control(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         }
         3 => set_cr3(cpu, value),
         4 => set_cr4(cpu, value),
-        8 if value > 15 => Err(Fault::GP0),
+        8 if value > 15 => Err(refuse(cpu, Fault::GP0, Subject::Instruction, "sets reserved bits of CR8")),
         8 => {
             cpu.set_task_priority((value as u8) << 4);
             Ok(())

@@ -10,7 +10,9 @@ use super::{
         table::{Row, helper, row},
     },
     control_registers::refuse_user_mode,
-    descriptors::{Descriptor, Selector, fetch, fetch_system, kind, require_canonical, write_type},
+    descriptors::{Descriptor, Selector, fetch, fetch_system, is_canonical, kind, require_canonical, write_type},
+    objections::{Subject, refuse_where},
+    segments::NOT_PRESENT,
 };
 use crate::{
     decode::{Attributes, Insn, Mnemonic},
@@ -93,20 +95,18 @@ fn sidt(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 /// The system descriptor of the global table that LLDT or LTR names, present and of one of `kinds`.
 fn system_segment(cpu: &mut dyn Cpu, selector: Selector, kinds: &[u8]) -> Result<Descriptor, Fault> {
     let refused = Fault::gp(selector.error());
-    if selector.0 & 4 != 0 {
-        return Err(refused);
-    }
+    let is_local = selector.0 & 4 != 0;
+    refuse_where(cpu, refused, Subject::selector(selector), &[(is_local, "is in the local table, where it cannot be")])?;
     let descriptor = fetch_system(cpu, selector, refused)?;
     let rights = descriptor.attributes();
-    if rights.is_code_or_data() || !kinds.contains(&rights.kind()) {
-        return Err(refused);
-    }
-    if !rights.is_present() {
-        return Err(Fault::np(selector.error()));
-    }
-    if cpu.state().is_long_mode() {
-        require_canonical(cpu.state(), descriptor.segment(selector).base).map_err(|_| refused)?;
-    }
+    let entry = Subject::entry(selector, descriptor);
+    let is_other = rights.is_code_or_data() || !kinds.contains(&rights.kind());
+    let text =
+        if kinds == [kind::LDT] { "is no LDT" } else { "is no available task state segment: its type is another, or it is busy" };
+    refuse_where(cpu, refused, entry, &[(is_other, text)])?;
+    refuse_where(cpu, Fault::np(selector.error()), entry, &[(!rights.is_present(), NOT_PRESENT)])?;
+    let is_far = cpu.state().is_long_mode() && !is_canonical(cpu.state(), descriptor.segment(selector).base);
+    refuse_where(cpu, refused, entry, &[(is_far, "has a base that is not canonical")])?;
     Ok(descriptor)
 }
 
@@ -126,9 +126,7 @@ fn lldt(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 fn ltr(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     const BUSY: u64 = 1 << 41;
     let selector = Selector(cpu.read_integer(i, 0)? as u16);
-    if selector.is_null() {
-        return Err(Fault::GP0);
-    }
+    refuse_where(cpu, Fault::GP0, Subject::selector(selector), &[(selector.is_null(), "is null, and no task")])?;
     let kinds: &[u8] = if cpu.state().is_long_mode() { &[kind::TSS] } else { &[kind::TSS, kind::TSS16] };
     let mut descriptor = system_segment(cpu, selector, kinds)?;
     descriptor.low |= BUSY;

@@ -3,7 +3,10 @@
 
 use dragoman_state::{Attributes, GuestVirt, Segment, VcpuState, Width};
 
-use super::super::{Cpu, Privilege};
+use super::{
+    super::{Cpu, Privilege},
+    objections::{Subject, refuse, refuse_where},
+};
 use crate::fault::Fault;
 
 /// A segment selector.
@@ -119,10 +122,18 @@ pub(super) fn wrap(state: &VcpuState, at: u64) -> u64 {
     if state.is_long_mode() { at } else { at & 0xffff_ffff }
 }
 
+/// Reads eight bytes of the descriptor that `selector` names; `outside` where the table ends before their end.
+fn read_entry(cpu: &mut dyn Cpu, selector: Selector, delta: u64, outside: Fault) -> Result<u64, Fault> {
+    let Some(at) = locate(cpu.state(), selector, delta + 8) else {
+        return Err(refuse(cpu, outside, Subject::selector(selector), "lies beyond its table's limit"));
+    };
+    let read = cpu.read(GuestVirt(at.0.wrapping_add(delta)), Width::Qword, Privilege::System);
+    read.map_err(|fault| refuse(cpu, fault, Subject::selector(selector), "cannot be read"))
+}
+
 /// Reads the descriptor that `selector` names; `outside` where the table ends before it.
 pub(super) fn fetch(cpu: &mut dyn Cpu, selector: Selector, outside: Fault) -> Result<Descriptor, Fault> {
-    let at = locate(cpu.state(), selector, 8).ok_or(outside)?;
-    let low = cpu.read(at, Width::Qword, Privilege::System)?;
+    let low = read_entry(cpu, selector, 0, outside)?;
     Ok(Descriptor { low, high: 0 })
 }
 
@@ -132,12 +143,11 @@ pub(super) fn fetch_system(cpu: &mut dyn Cpu, selector: Selector, outside: Fault
     const UPPER_TYPE: u64 = 0x1f << 40;
     let mut descriptor = fetch(cpu, selector, outside)?;
     if cpu.state().is_long_mode() && !descriptor.attributes().is_code_or_data() {
-        let at = locate(cpu.state(), selector, 16).ok_or(outside)?;
-        descriptor.high = cpu.read(GuestVirt(at.0.wrapping_add(8)), Width::Qword, Privilege::System)?;
+        descriptor.high = read_entry(cpu, selector, 8, outside)?;
         // The type of the upper half is none, so that it is no descriptor of its own.
-        if descriptor.high & UPPER_TYPE != 0 {
-            return Err(outside);
-        }
+        let is_another = descriptor.high & UPPER_TYPE != 0;
+        let entry = Subject::entry(selector, descriptor);
+        refuse_where(cpu, outside, entry, &[(is_another, "has another descriptor in place of its upper half")])?;
     }
     Ok(descriptor)
 }
@@ -155,7 +165,8 @@ pub(super) fn mark_accessed(cpu: &mut dyn Cpu, selector: Selector, descriptor: &
 /// Writes the byte of a descriptor that holds its type back to the table.
 pub(super) fn write_type(cpu: &mut dyn Cpu, selector: Selector, descriptor: Descriptor) -> Result<(), Fault> {
     let at = locate(cpu.state(), selector, 8).ok_or(Fault::gp(selector.error()))?;
-    cpu.write(GuestVirt(at.0.wrapping_add(5)), Width::Byte, descriptor.low >> 40 & 0xff, Privilege::System)
+    let written = cpu.write(GuestVirt(at.0.wrapping_add(5)), Width::Byte, descriptor.low >> 40 & 0xff, Privilege::System);
+    written.map_err(|fault| refuse(cpu, fault, Subject::entry(selector, descriptor), "cannot be marked: its table is read-only"))
 }
 
 /// Whether a 64-bit address is canonical under the present paging mode.

@@ -9,7 +9,8 @@ use super::{
         table::{Row, helper, row},
     },
     descriptors::{Descriptor, Selector, fetch, fetch_system, is_canonical, kind, mark_accessed},
-    segments::{are_real, null_stack_of, real_segment, stack_segment},
+    objections::{Subject, refuse, refuse_where},
+    segments::{NOT_PRESENT, are_real, null_stack_of, real_segment, stack_segment},
     stacks::Stack,
     tasks::{self, Entry},
 };
@@ -45,20 +46,18 @@ pub(super) fn enter_code(
     cpl: u8,
 ) -> Result<Segment, Fault> {
     let rights = descriptor.attributes();
-    if !rights.is_present() {
-        return Err(Fault::np(selector.error()));
-    }
+    let entry = Subject::entry(selector, descriptor);
+    refuse_where(cpu, Fault::np(selector.error()), entry, &[(!rights.is_present(), NOT_PRESENT)])?;
     let is_64bit = cpu.state().is_long_mode() && rights.is_long();
-    if is_64bit && rights.is_big() {
-        return Err(Fault::gp(selector.error()));
-    }
+    let is_both = is_64bit && rights.is_big();
+    refuse_where(cpu, Fault::gp(selector.error()), entry, &[(is_both, "is 64-bit code (L = 1) and has D = 1 as well")])?;
     let selector = selector.with_rpl(cpl);
     let segment = descriptor.segment(selector);
     // Of a 64-bit offset, other code takes the lower half.
     let is_inside = if is_64bit { is_canonical(cpu.state(), offset) } else { offset & 0xffff_ffff <= u64::from(segment.limit) };
-    if !is_inside {
-        return Err(Fault::GP0);
-    }
+    let text =
+        if is_64bit { "is entered at an address that is not canonical" } else { "ends before the offset it is entered at" };
+    refuse_where(cpu, Fault::GP0, entry, &[(!is_inside, text)])?;
     mark_accessed(cpu, selector, &mut descriptor)?;
     Ok(descriptor.segment(selector))
 }
@@ -69,11 +68,27 @@ fn may_transfer(descriptor: Descriptor, selector: Selector, cpl: u8) -> bool {
     if rights.is_conforming() { rights.dpl() <= cpl } else { selector.rpl() <= cpl && rights.dpl() == cpl }
 }
 
+fn refuse_null(cpu: &mut dyn Cpu, selector: Selector) -> Result<(), Fault> {
+    refuse_where(cpu, Fault::GP0, Subject::selector(selector), &[(selector.is_null(), "is null, and no code")])
+}
+
+/// #GP(selector) where the segment is no code, or the transfer to it is not allowed.
+fn refuse_other_code(cpu: &mut dyn Cpu, selector: Selector, descriptor: Descriptor, is_allowed: bool) -> Result<(), Fault> {
+    refuse_where(
+        cpu,
+        Fault::gp(selector.error()),
+        Subject::entry(selector, descriptor),
+        &[
+            (!descriptor.attributes().is_code(), "is no code segment"),
+            (!is_allowed, "has a DPL that this transfer may not go to"),
+        ],
+    )
+}
+
 /// Sets CS:RIP in real and virtual-8086 mode, where `offset` must be within the segment that is left.
-fn real_target(cpu: &dyn Cpu, selector: Selector, offset: u64) -> Result<Segment, Fault> {
-    if offset > u64::from(cpu.state().segment(SegmentIndex::Cs).limit) {
-        return Err(Fault::GP0);
-    }
+fn real_target(cpu: &mut dyn Cpu, selector: Selector, offset: u64) -> Result<Segment, Fault> {
+    let is_outside = offset > u64::from(cpu.state().segment(SegmentIndex::Cs).limit);
+    refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_outside, "goes beyond the code segment's limit")])?;
     Ok(real_segment(cpu, SegmentIndex::Cs, selector.0))
 }
 
@@ -91,20 +106,19 @@ pub(in super::super) fn jump(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         go(cpu, code, offset);
         return Ok(());
     }
-    if selector.is_null() {
-        return Err(Fault::GP0);
-    }
+    refuse_null(cpu, selector)?;
     let cpl = cpu.state().cpl();
     let descriptor = fetch_system(cpu, selector, Fault::gp(selector.error()))?;
     let (selector, descriptor, offset) = if descriptor.attributes().is_code_or_data() {
-        if !descriptor.attributes().is_code() || !may_transfer(descriptor, selector, cpl) {
-            return Err(Fault::gp(selector.error()));
-        }
+        refuse_other_code(cpu, selector, descriptor, may_transfer(descriptor, selector, cpl))?;
         (selector, descriptor, offset)
     } else {
         match through_gate(cpu, selector, descriptor, Entry::Jump)? {
             Some(target) if may_jump_through(target.descriptor, cpl) => (target.selector, target.descriptor, target.offset),
-            Some(target) => return Err(Fault::gp(target.selector.error())),
+            Some(target) => {
+                let entry = Subject::entry(target.selector, target.descriptor);
+                return Err(refuse(cpu, Fault::gp(target.selector.error()), entry, "is of another ring, where no jump can go"));
+            }
             None => return Ok(()),
         }
     };
@@ -139,9 +153,9 @@ fn through_gate(
     let rights = descriptor.attributes();
     let refused = Fault::gp(selector.error());
     let is_long = cpu.state().is_long_mode();
-    if rights.dpl() < cpu.state().cpl().max(selector.rpl()) {
-        return Err(refused);
-    }
+    let entry_ = Subject::entry(selector, descriptor);
+    let is_shielded = rights.dpl() < cpu.state().cpl().max(selector.rpl());
+    refuse_where(cpu, refused, entry_, &[(is_shielded, "has a DPL below CPL or RPL")])?;
     let width = match rights.kind() {
         kind::CALL_GATE if is_long => Width::Qword,
         kind::CALL_GATE => Width::Dword,
@@ -154,21 +168,25 @@ fn through_gate(
             tasks::switch(cpu, selector, entry)?;
             return Ok(None);
         }
-        _ => return Err(refused),
+        _ => return Err(refuse(cpu, refused, entry_, "is neither code nor a gate nor a task to go to")),
     };
-    if !rights.is_present() {
-        return Err(Fault::np(selector.error()));
-    }
+    refuse_where(cpu, Fault::np(selector.error()), entry_, &[(!rights.is_present(), NOT_PRESENT)])?;
     let target = descriptor.gate_selector();
-    if target.is_null() {
-        return Err(Fault::GP0);
-    }
+    refuse_where(cpu, Fault::GP0, entry_, &[(target.is_null(), "leads to a null selector")])?;
     let code = fetch(cpu, target, Fault::gp(target.error()))?;
     let code_rights = code.attributes();
     let is_right_kind = !is_long || code_rights.is_long() && !code_rights.is_big();
-    if !code_rights.is_code() || code_rights.dpl() > cpu.state().cpl() || !is_right_kind {
-        return Err(Fault::gp(target.error()));
-    }
+    let cpl = cpu.state().cpl();
+    refuse_where(
+        cpu,
+        Fault::gp(target.error()),
+        Subject::entry(target, code),
+        &[
+            (!code_rights.is_code(), "is no code segment, and the gate leads there"),
+            (code_rights.dpl() > cpl, "has a DPL above CPL, and the gate leads there"),
+            (!is_right_kind, "is no 64-bit code segment, and the gate leads there"),
+        ],
+    )?;
     let mask = if width == Width::Word { 0xffff } else { width.mask() };
     Ok(Some(GateTarget {
         selector: target,
@@ -186,15 +204,11 @@ pub(in super::super) fn call(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         let code = real_target(cpu, selector, offset)?;
         return call_within(cpu, code, offset, i.width);
     }
-    if selector.is_null() {
-        return Err(Fault::GP0);
-    }
+    refuse_null(cpu, selector)?;
     let cpl = cpu.state().cpl();
     let descriptor = fetch_system(cpu, selector, Fault::gp(selector.error()))?;
     if descriptor.attributes().is_code_or_data() {
-        if !descriptor.attributes().is_code() || !may_transfer(descriptor, selector, cpl) {
-            return Err(Fault::gp(selector.error()));
-        }
+        refuse_other_code(cpu, selector, descriptor, may_transfer(descriptor, selector, cpl))?;
         let code = enter_code(cpu, selector, descriptor, offset, cpl)?;
         return call_within(cpu, code, offset, i.width);
     }
@@ -299,17 +313,13 @@ pub(super) fn return_to(cpu: &mut dyn Cpu, mut stack: Stack, back: Return) -> Re
 
 /// The code segment that a return goes to, after the checks that RET and IRET share.
 pub(super) fn return_code(cpu: &mut dyn Cpu, selector: Selector, offset: u64) -> Result<Segment, Fault> {
-    if selector.is_null() {
-        return Err(Fault::GP0);
-    }
-    let refused = Fault::gp(selector.error());
-    let descriptor = fetch(cpu, selector, refused)?;
+    refuse_null(cpu, selector)?;
+    let descriptor = fetch(cpu, selector, Fault::gp(selector.error()))?;
     let rights = descriptor.attributes();
     let target = selector.rpl();
     let is_allowed = if rights.is_conforming() { rights.dpl() <= target } else { rights.dpl() == target };
-    if !rights.is_code() || target < cpu.state().cpl() || !is_allowed {
-        return Err(refused);
-    }
+    let is_outward = target >= cpu.state().cpl();
+    refuse_other_code(cpu, selector, descriptor, is_outward && is_allowed)?;
     enter_code(cpu, selector, descriptor, offset, target)
 }
 
@@ -331,9 +341,8 @@ pub(super) fn outer_stack(
 }
 
 fn stack_segment_of_return(cpu: &mut dyn Cpu, selector: Selector, target: u8) -> Result<Segment, Fault> {
-    if selector.is_null() {
-        return Err(Fault::GP0);
-    }
+    let is_null = selector.is_null();
+    refuse_where(cpu, Fault::GP0, Subject::selector(selector), &[(is_null, "is null, and no stack to return to")])?;
     stack_segment(cpu, selector, target, Fault::gp)
 }
 

@@ -14,7 +14,8 @@ use super::{
     descriptors::{Descriptor, Selector, fetch, kind, wrap},
     far::{drop_inner_segments, enter_code, outer_stack, return_code},
     flags_image::{self, virtual_interrupts},
-    segments::{null_stack_of, real_segment, stack_segment},
+    objections::{Objection, Subject, refuse, refuse_where},
+    segments::{NOT_PRESENT, null_stack_of, real_segment, stack_segment},
     stacks::Stack,
     tasks::{self, Entry},
 };
@@ -37,6 +38,8 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 8] {
         row(Mnemonic::Bound, helper!(bound), PLAIN),
     ]
 }
+
+const BEYOND_LIMIT: &str = "lies beyond the IDT's limit";
 
 /// Where an event comes from, which decides how its gate is checked and what is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,52 +117,65 @@ enum Class {
     DoubleFault,
 }
 
+/// An event that could not be delivered, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The event.
+    pub event: Event,
+    /// Why it was raised, where that was noted: the instruction's fault, or why the event before could not be delivered.
+    pub objection: Option<Objection>,
+    /// The address of a page fault.
+    pub address: GuestVirt,
+}
+
+impl Link {
+    /// `event` with the objection that `cpu` has noted to what it came from.
+    fn new(cpu: &mut dyn Cpu, event: Event) -> Self {
+        let objection = cpu.take_objection().filter(|objection| objection.fault.vector() == event.vector);
+        Self { event, objection, address: cpu.state().events.page_fault_address }
+    }
+}
+
 /// The exceptions that followed one from another before the processor gave up, first to last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultChain {
-    events: [Option<Event>; 6],
-}
-
-impl FaultChain {
-    fn push(&mut self, event: Event) {
-        if let Some(free) = self.events.iter_mut().find(|slot| slot.is_none()) {
-            *free = Some(event);
-        }
-    }
-
-    /// The events, first to last.
-    pub fn iter(&self) -> impl Iterator<Item = Event> {
-        self.events.iter().flatten().copied()
-    }
-}
+pub type FaultChain = Vec<Link>;
 
 /// A double fault could not be delivered: the processor shuts down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TripleFault(pub FaultChain);
+
+/// The longest chain of exceptions that is followed. A benign exception whose delivery raises it again (an alignment check on
+/// a stack that is not aligned) has no end on hardware; here it is a shutdown.
+const LONGEST_CHAIN: usize = 16;
 
 /// Delivers `event`, and whatever follows from a failure to. RIP is what the handler returns to.
 pub fn raise(cpu: &mut dyn Cpu, event: Event) -> Result<(), TripleFault> {
-    let mut chain = FaultChain::default();
+    let mut chain = FaultChain::new();
     let mut event = event;
     loop {
-        chain.push(event);
+        let link = Link::new(cpu, event);
         if event.kind == EventKind::Exception && event.vector == vector::PF {
             let state = cpu.state_mut();
             state.cr2 = state.events.page_fault_address.0;
         }
         let Err(fault) = deliver(cpu, event) else { return Ok(()) };
+        chain.push(link);
         let next = Event::exception(fault);
-        event = match (event.class(), next.class()) {
-            (Class::DoubleFault, Class::Contributory | Class::PageFault | Class::DoubleFault) => {
-                chain.push(next);
+        let is_second = match (event.class(), next.class()) {
+            (Class::DoubleFault, Class::Benign) => false,
+            (Class::DoubleFault, _) => {
+                chain.push(Link::new(cpu, next));
                 return Err(TripleFault(chain));
             }
-            (Class::Contributory, Class::Contributory) | (Class::PageFault, Class::Contributory | Class::PageFault) => {
-                chain.push(next);
-                Event::DOUBLE_FAULT
-            }
-            _ => next,
+            (Class::Contributory, Class::Contributory) | (Class::PageFault, Class::Contributory | Class::PageFault) => true,
+            _ => false,
         };
+        if is_second {
+            chain.push(Link::new(cpu, next));
+        }
+        if chain.len() > LONGEST_CHAIN {
+            return Err(TripleFault(chain));
+        }
+        event = if is_second { Event::DOUBLE_FAULT } else { next };
     }
 }
 
@@ -192,9 +208,9 @@ fn pushed_flags(cpu: &dyn Cpu, event: Event) -> u64 {
 fn deliver_real(cpu: &mut dyn Cpu, event: Event) -> Result<(), Fault> {
     let entry = u64::from(event.vector) * 4;
     let table = cpu.state().idtr;
-    if entry + 3 > u64::from(table.limit) {
-        return Err(Fault::gp(event.gate_error()));
-    }
+    let is_outside = entry + 3 > u64::from(table.limit);
+    let gate = Subject::Gate { vector: event.vector, bytes: None };
+    refuse_where(cpu, Fault::gp(event.gate_error()), gate, &[(is_outside, BEYOND_LIMIT)])?;
     deliver_to_vector(cpu, GuestVirt(table.base.wrapping_add(entry)))
 }
 
@@ -237,25 +253,35 @@ fn gate(cpu: &mut dyn Cpu, event: Event) -> Result<Descriptor, Fault> {
     let is_long = cpu.state().is_long_mode();
     let size = if is_long { 16 } else { 8 };
     let (table, offset) = (cpu.state().idtr, u64::from(event.vector) * size);
-    if offset + size - 1 > u64::from(table.limit) {
-        return Err(Fault::gp(error));
-    }
+    let subject = |bytes| Subject::Gate { vector: event.vector, bytes };
+    let is_outside = offset + size - 1 > u64::from(table.limit);
+    refuse_where(cpu, Fault::gp(error), subject(None), &[(is_outside, BEYOND_LIMIT)])?;
     let at = wrap(cpu.state(), table.base.wrapping_add(offset));
-    let low = cpu.read(GuestVirt(at), Width::Qword, Privilege::System)?;
-    let high = if is_long { cpu.read(GuestVirt(at.wrapping_add(8)), Width::Qword, Privilege::System)? } else { 0 };
-    let gate = Descriptor { low, high };
+    let mut read = |delta| {
+        let read = cpu.read(GuestVirt(at.wrapping_add(delta)), Width::Qword, Privilege::System);
+        read.map_err(|fault| refuse(cpu, fault, subject(None), "cannot be read"))
+    };
+    let gate = Descriptor { low: read(0)?, high: if is_long { read(8)? } else { 0 } };
+    let subject = subject(Some([gate.low, gate.high]));
     let rights = gate.attributes();
     let is_gate = match rights.kind() {
         kind::INTERRUPT_GATE | kind::TRAP_GATE => true,
         kind::INTERRUPT_GATE16 | kind::TRAP_GATE16 | kind::TASK_GATE => !is_long,
         _ => false,
     };
-    if rights.is_code_or_data() || !is_gate || event.is_software() && rights.dpl() < cpu.state().cpl() {
-        return Err(Fault::gp(error));
-    }
-    if !rights.is_present() {
-        return Err(Fault::np(error));
-    }
+    let is_shielded = event.is_software() && rights.dpl() < cpu.state().cpl();
+    let is_other = rights.is_code_or_data() || !is_gate;
+    refuse_where(
+        cpu,
+        Fault::gp(error),
+        subject,
+        &[
+            (is_other && is_long, "is no 64-bit interrupt or trap gate"),
+            (is_other, "is no interrupt, trap or task gate"),
+            (is_shielded, "has a DPL below CPL: not for INT n here"),
+        ],
+    )?;
+    refuse_where(cpu, Fault::np(error), subject, &[(!rights.is_present(), NOT_PRESENT)])?;
     Ok(gate)
 }
 
@@ -268,20 +294,24 @@ fn deliver_protected(cpu: &mut dyn Cpu, event: Event) -> Result<(), Fault> {
     let cpl = cpu.state().cpl();
     let is_long = cpu.state().is_long_mode();
     let selector = gate.gate_selector();
-    if selector.is_null() {
-        return Err(Fault::GP0);
-    }
+    let subject = Subject::Gate { vector: event.vector, bytes: Some([gate.low, gate.high]) };
+    refuse_where(cpu, Fault::GP0, subject, &[(selector.is_null(), "leads to a null selector")])?;
     let refused = Fault::gp(selector.error());
     let descriptor = fetch(cpu, selector, refused)?;
     let rights = descriptor.attributes();
-    let is_right_size = !is_long || rights.is_long() && !rights.is_big();
-    if !rights.is_code() || rights.dpl() > cpl || !is_right_size {
-        return Err(refused);
-    }
     let new_cpl = if rights.is_conforming() { cpl } else { rights.dpl() };
-    if cpu.state().is_virtual_8086() && new_cpl != 0 {
-        return Err(refused);
-    }
+    let is_too_virtual = cpu.state().is_virtual_8086() && new_cpl != 0;
+    refuse_where(
+        cpu,
+        refused,
+        Subject::entry(selector, descriptor),
+        &[
+            (!rights.is_code(), "is no code segment, and the gate leads there"),
+            (rights.dpl() > cpl, "has a DPL above CPL, and the gate leads there"),
+            (is_long && (!rights.is_long() || rights.is_big()), "is no 64-bit code segment, and the gate leads there"),
+            (is_too_virtual, "is not of ring 0, where interrupts of virtual-8086 mode must go"),
+        ],
+    )?;
     let width = match (is_long, gate.attributes().kind()) {
         (true, _) => Width::Qword,
         (false, kind::INTERRUPT_GATE16 | kind::TRAP_GATE16) => Width::Word,
@@ -401,9 +431,8 @@ fn int(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         if cpu.state().cr4.contains(Cr4::VME) && !tasks::is_redirected_to_monitor(cpu, vector)? {
             return deliver_to_vector(cpu, GuestVirt(u64::from(vector) * 4));
         }
-        if cpu.state().rflags.iopl() < 3 {
-            return Err(Fault::GP0);
-        }
+        let is_kept_out = cpu.state().rflags.iopl() < 3;
+        refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_kept_out, "needs IOPL 3 in virtual-8086 mode")])?;
     }
     deliver(cpu, Event::software(vector, EventKind::Software))
 }
@@ -450,7 +479,9 @@ fn iret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         return iret_virtual_8086(cpu, i.width);
     }
     if state.rflags.contains(RFlags::NT) {
-        return if state.is_long_mode() { Err(Fault::GP0) } else { tasks::return_to_previous(cpu) };
+        let is_long = state.is_long_mode();
+        refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_long, "finds RFLAGS.NT set, and long mode has no tasks")])?;
+        return tasks::return_to_previous(cpu);
     }
     iret_protected(cpu, i.width)
 }
@@ -478,9 +509,8 @@ fn iret_real(cpu: &mut dyn Cpu, width: Width) -> Result<(), Fault> {
 }
 
 fn finish_real(cpu: &mut dyn Cpu, stack: Stack, frame: &ReturnFrame) -> Result<(), Fault> {
-    if frame.offset > u64::from(cpu.state().segment(SegmentIndex::Cs).limit) {
-        return Err(Fault::GP0);
-    }
+    let is_outside = frame.offset > u64::from(cpu.state().segment(SegmentIndex::Cs).limit);
+    refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_outside, "returns beyond the code segment's limit")])?;
     let code = real_segment(cpu, SegmentIndex::Cs, frame.selector.0);
     stack.install_pointer(cpu);
     let state = cpu.state_mut();
@@ -541,9 +571,12 @@ fn iret_to_virtual_8086(cpu: &mut dyn Cpu, mut stack: Stack, frame: &ReturnFrame
     for selector in &mut selectors {
         *selector = stack.pop(cpu, Width::Dword)? as u16;
     }
-    if frame.offset > 0xffff {
-        return Err(Fault::GP0);
-    }
+    refuse_where(
+        cpu,
+        Fault::GP0,
+        Subject::Instruction,
+        &[(frame.offset > 0xffff, "returns to virtual-8086 mode beyond 64 KiB")],
+    )?;
     let state = cpu.state_mut();
     state.rflags = RFlags::from_bits_retain(frame.flags & flags_image::DEFINED.bits()) | RFlags::FIXED;
     state.gpr[Gpr::RSP] = pointer;

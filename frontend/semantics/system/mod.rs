@@ -11,13 +11,14 @@ mod identification;
 pub mod interrupts;
 mod io;
 mod model_registers;
+mod objections;
 pub(super) mod segments;
 mod stacks;
 mod syscalls;
 mod tasks;
 
-pub use control_registers::{cr0_write_is_valid, cr4_write_is_valid};
-pub use interrupts::{Event, EventKind, FaultChain, TripleFault};
+pub use interrupts::{Event, EventKind, FaultChain, Link, TripleFault};
+pub use objections::{Objection, Subject};
 
 use super::{Machine, table::Row};
 

@@ -13,6 +13,7 @@ use super::{
     },
     descriptors::require_canonical,
     identification::set_pair,
+    objections::{Subject, refuse, refuse_where},
 };
 use crate::{
     decode::{Attributes, Insn, Mnemonic},
@@ -97,6 +98,9 @@ fn feature_of(msr: u32) -> Option<Feature> {
     })
 }
 
+const NO_REGISTER: &str = "reads a model-specific register that this processor does not have";
+const NO_VALUE: &str = "writes a model-specific register that this processor does not have, or a value that it cannot hold";
+
 fn check_presence(cpu: &dyn Cpu, msr: u32) -> Result<(), Fault> {
     match feature_of(msr) {
         Some(feature) if !cpu.model().has(feature) => Err(Fault::GP0),
@@ -107,7 +111,7 @@ fn check_presence(cpu: &dyn Cpu, msr: u32) -> Result<(), Fault> {
 /// `RDMSR`: EDX:EAX ← the register that ECX names.
 fn rdmsr(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     let msr = cpu.state().gpr[Gpr::RCX] as u32;
-    let value = read(cpu, msr)?;
+    let value = read(cpu, msr).map_err(|fault| refuse(cpu, fault, Subject::Instruction, NO_REGISTER))?;
     set_pair(cpu, value);
     Ok(())
 }
@@ -117,7 +121,10 @@ fn wrmsr(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     let state = cpu.state();
     let msr = state.gpr[Gpr::RCX] as u32;
     let value = state.gpr[Gpr::RAX] & 0xffff_ffff | state.gpr[Gpr::RDX] << 32;
-    write(cpu, msr, value)
+    if msr == index::EFER {
+        return set_efer(cpu, value);
+    }
+    write(cpu, msr, value).map_err(|fault| refuse(cpu, fault, Subject::Instruction, NO_VALUE))
 }
 
 fn read(cpu: &mut dyn Cpu, msr: u32) -> Result<u64, Fault> {
@@ -221,7 +228,6 @@ fn write(cpu: &mut dyn Cpu, msr: u32, value: u64) -> Result<(), Fault> {
         index::X2APIC..=index::X2APIC_LAST => {
             return cpu.apic_register((msr & 0xff) as u8, ApicAccess::Write(value)).map(|_| ());
         }
-        index::EFER => return set_efer(cpu, value),
         index::STAR => msrs.star = value,
         index::LSTAR => msrs.lstar = canonical?,
         index::CSTAR => msrs.cstar = canonical?,
@@ -256,12 +262,14 @@ fn set_efer(cpu: &mut dyn Cpu, value: u64) -> Result<(), Fault> {
     known.set(Efer::SCE, model.has(Feature::Syscall));
     known.set(Efer::LME | Efer::LMA, model.has(Feature::Lm));
     known.set(Efer::NXE, model.has(Feature::Nx));
-    let new = Efer::from_bits_retain(within(value, known.bits())?);
+    let is_unknown = value & !known.bits() != 0;
+    let text = "sets bits of EFER that this processor does not have";
+    refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_unknown, text)])?;
+    let new = Efer::from_bits_retain(value);
     let state = cpu.state();
     let (old, has_paging) = (state.efer, state.cr0.contains(Cr0::PG));
-    if has_paging && (old ^ new).contains(Efer::LME) {
-        return Err(Fault::GP0);
-    }
+    let is_late = has_paging && (old ^ new).contains(Efer::LME);
+    refuse_where(cpu, Fault::GP0, Subject::Instruction, &[(is_late, "changes EFER.LME while paging is on")])?;
     cpu.state_mut().efer = new.difference(Efer::LMA) | old & Efer::LMA;
     if (old ^ new).contains(Efer::NXE) {
         cpu.flush(Flush::All);

@@ -9,6 +9,7 @@ use super::{
         table::{Row, code, helper, row},
     },
     descriptors::{Selector, fetch, mark_accessed, require_canonical},
+    objections::{Subject, refuse_where},
     stacks::Stack,
 };
 use crate::{
@@ -36,6 +37,9 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     }
     rows
 }
+
+/// The objection to a descriptor whose present bit is clear.
+pub(super) const NOT_PRESENT: &str = "is not present (P = 0)";
 
 /// Whether selectors mean what they do in real mode.
 pub(super) fn are_real(cpu: &dyn Cpu) -> bool {
@@ -71,13 +75,15 @@ pub(super) fn data_segment(cpu: &mut dyn Cpu, index: SegmentIndex, selector: Sel
     let refused = Fault::gp(selector.error());
     let mut descriptor = fetch(cpu, selector, refused)?;
     let rights = descriptor.attributes();
+    let entry = Subject::entry(selector, descriptor);
     let is_shielded = rights.dpl() < cpl.max(selector.rpl()) && !rights.is_conforming();
-    if !rights.is_readable() || is_shielded {
-        return Err(refused);
-    }
-    if !rights.is_present() {
-        return Err(Fault::np(selector.error()));
-    }
+    refuse_where(
+        cpu,
+        refused,
+        entry,
+        &[(!rights.is_readable(), "is neither data nor readable code"), (is_shielded, "has a DPL below CPL or RPL")],
+    )?;
+    refuse_where(cpu, Fault::np(selector.error()), entry, &[(!rights.is_present(), NOT_PRESENT)])?;
     mark_accessed(cpu, selector, &mut descriptor)?;
     Ok(descriptor.segment(selector))
 }
@@ -91,21 +97,26 @@ pub(super) fn stack_segment(cpu: &mut dyn Cpu, selector: Selector, cpl: u8, refu
     let refused = refuse(selector.error());
     let mut descriptor = fetch(cpu, selector, refused)?;
     let rights = descriptor.attributes();
-    if selector.rpl() != cpl || !rights.is_writable() || rights.dpl() != cpl {
-        return Err(refused);
-    }
-    if !rights.is_present() {
-        return Err(Fault::ss(selector.error()));
-    }
+    let entry = Subject::entry(selector, descriptor);
+    refuse_where(
+        cpu,
+        refused,
+        entry,
+        &[
+            (selector.rpl() != cpl, "is named for a stack with an RPL other than the ring's"),
+            (!rights.is_writable(), "is no writable data, as a stack must be"),
+            (rights.dpl() != cpl, "has a DPL other than the ring that it is to be the stack of"),
+        ],
+    )?;
+    refuse_where(cpu, Fault::ss(selector.error()), entry, &[(!rights.is_present(), NOT_PRESENT)])?;
     mark_accessed(cpu, selector, &mut descriptor)?;
     Ok(descriptor.segment(selector))
 }
 
 /// A null stack segment is possible in 64-bit mode below ring 3, where the stack has no segment.
-fn null_stack(cpu: &dyn Cpu, selector: Selector, cpl: u8, refuse: fn(u16) -> Fault) -> Result<Segment, Fault> {
-    if !cpu.state().is_64bit() || cpl == 3 || selector.rpl() != cpl {
-        return Err(refuse(0));
-    }
+fn null_stack(cpu: &mut dyn Cpu, selector: Selector, cpl: u8, refuse: fn(u16) -> Fault) -> Result<Segment, Fault> {
+    let is_possible = cpu.state().is_64bit() && cpl != 3 && selector.rpl() == cpl;
+    refuse_where(cpu, refuse(0), Subject::selector(selector), &[(!is_possible, "is null, and no stack here")])?;
     Ok(null_stack_of(selector, cpl))
 }
 

@@ -6,6 +6,7 @@ use dragoman_state::{Gpr, GuestVirt, Segment, SegmentIndex, Width};
 use super::{
     super::{Cpu, Privilege, segmentation},
     descriptors::is_canonical,
+    objections::{Subject, refuse, refuse_where},
 };
 use crate::fault::Fault;
 
@@ -40,12 +41,21 @@ impl Stack {
         Self { segment, pointer: width.truncate(pointer), width, privilege, error }
     }
 
-    fn linear(&self, offset: u64, size: u64, is_write: bool, cpu: &dyn Cpu) -> Result<GuestVirt, Fault> {
+    fn linear(&self, offset: u64, size: u64, is_write: bool, cpu: &mut dyn Cpu) -> Result<GuestVirt, Fault> {
         let refused = Fault::ss(self.error);
+        let subject = Subject::stack(&self.segment, offset);
         if self.width == Width::Qword {
-            return if is_canonical(cpu.state(), offset) { Ok(GuestVirt(offset)) } else { Err(refused) };
+            let is_outside = !is_canonical(cpu.state(), offset);
+            refuse_where(cpu, refused, subject, &[(is_outside, "is not canonical")])?;
+            return Ok(GuestVirt(offset));
         }
-        segmentation::linear_in(&self.segment, offset, size, is_write, refused)
+        let linear = segmentation::linear_in(&self.segment, offset, size, is_write, refused);
+        linear.map_err(|fault| refuse(cpu, fault, subject, segmentation::objection(&self.segment, offset, size, is_write)))
+    }
+
+    /// A fault of memory, once it is noted whose it is.
+    fn note<T>(&self, cpu: &mut dyn Cpu, offset: u64, accessed: Result<T, Fault>) -> Result<T, Fault> {
+        accessed.map_err(|fault| refuse(cpu, fault, Subject::stack(&self.segment, offset), "cannot be accessed"))
     }
 
     /// Makes sure that `count` pushes of `width` will not fault.
@@ -54,7 +64,8 @@ impl Stack {
         for _ in 0..count {
             stack.pointer = stack.below(width);
             let at = stack.linear(stack.pointer, width.bytes(), true, cpu)?;
-            cpu.check_write(at, width.bytes(), self.privilege)?;
+            let checked = cpu.check_write(at, width.bytes(), self.privilege);
+            self.note(cpu, stack.pointer, checked)?;
         }
         Ok(())
     }
@@ -67,7 +78,8 @@ impl Stack {
     pub fn push(&mut self, cpu: &mut dyn Cpu, width: Width, value: u64) -> Result<(), Fault> {
         let below = self.below(width);
         let at = self.linear(below, width.bytes(), true, cpu)?;
-        cpu.write(at, width, width.truncate(value), self.privilege)?;
+        let written = cpu.write(at, width, width.truncate(value), self.privilege);
+        self.note(cpu, below, written)?;
         self.pointer = below;
         Ok(())
     }
@@ -83,7 +95,8 @@ impl Stack {
     pub fn peek(&self, cpu: &mut dyn Cpu, width: Width, delta: u64) -> Result<u64, Fault> {
         let offset = self.width.truncate(self.pointer.wrapping_add(delta));
         let at = self.linear(offset, width.bytes(), false, cpu)?;
-        cpu.read(at, width, self.privilege)
+        let read = cpu.read(at, width, self.privilege);
+        self.note(cpu, offset, read)
     }
 
     /// Drops `bytes` from the top.

@@ -8,7 +8,8 @@ use super::{
     super::{Cpu, Flush, Privilege},
     descriptors::{Descriptor, Selector, fetch, fetch_system, kind, mark_accessed, wrap, write_type},
     flags_image::DEFINED,
-    segments::{data_segment, real_segment, stack_segment},
+    objections::{Subject, refuse, refuse_where},
+    segments::{NOT_PRESENT, data_segment, real_segment, stack_segment},
 };
 use crate::fault::Fault;
 
@@ -26,11 +27,12 @@ pub(super) enum Entry {
 /// Reads `width` bits at `offset` into the present task state segment; #TS where it ends before.
 fn read_tss(cpu: &mut dyn Cpu, offset: u64, width: Width) -> Result<u64, Fault> {
     let tr = cpu.state().tr;
-    if offset + width.bytes() - 1 > u64::from(tr.limit) {
-        return Err(Fault::ts(tr.selector & !3));
-    }
+    let field = Subject::TaskState { offset };
+    let is_outside = offset + width.bytes() - 1 > u64::from(tr.limit);
+    refuse_where(cpu, Fault::ts(tr.selector & !3), field, &[(is_outside, "lies beyond the limit of the task state segment")])?;
     let at = wrap(cpu.state(), tr.base.wrapping_add(offset));
-    cpu.read(GuestVirt(at), width, Privilege::System)
+    let read = cpu.read(GuestVirt(at), width, Privilege::System);
+    read.map_err(|fault| refuse(cpu, fault, field, "cannot be read"))
 }
 
 /// Stack segment and pointer that the present 16- or 32-bit task has for privilege level `ring`.
@@ -86,9 +88,8 @@ pub(super) fn is_redirected_to_monitor(cpu: &mut dyn Cpu, vector: u8) -> Result<
 
 /// Switches to the task that a task gate names.
 pub(super) fn switch_through_gate(cpu: &mut dyn Cpu, selector: Selector, gate: Descriptor, entry: Entry) -> Result<(), Fault> {
-    if !gate.attributes().is_present() {
-        return Err(Fault::np(selector.error()));
-    }
+    let is_absent = !gate.attributes().is_present();
+    refuse_where(cpu, Fault::np(selector.error()), Subject::entry(selector, gate), &[(is_absent, NOT_PRESENT)])?;
     switch(cpu, gate.gate_selector(), entry)
 }
 
@@ -168,9 +169,12 @@ pub(super) fn switch(cpu: &mut dyn Cpu, selector: Selector, entry: Entry) -> Res
 fn incoming(cpu: &mut dyn Cpu, selector: Selector, entry: Entry) -> Result<(Segment, Descriptor), Fault> {
     let is_back = entry == Entry::Return;
     let refused = if is_back { Fault::ts(selector.error()) } else { Fault::gp(selector.error()) };
-    if selector.is_null() || selector.0 & 4 != 0 {
-        return Err(refused);
-    }
+    refuse_where(
+        cpu,
+        refused,
+        Subject::selector(selector),
+        &[(selector.is_null(), "is null, and no task"), (selector.0 & 4 != 0, "is in the local table, where no task can be")],
+    )?;
     let descriptor = fetch_system(cpu, selector, refused)?;
     let rights = descriptor.attributes();
     let is_right_kind = match rights.kind() {
@@ -178,16 +182,17 @@ fn incoming(cpu: &mut dyn Cpu, selector: Selector, entry: Entry) -> Result<(Segm
         kind::TSS_BUSY | kind::TSS16_BUSY => is_back,
         _ => false,
     };
-    if rights.is_code_or_data() || !is_right_kind {
-        return Err(refused);
-    }
-    if !rights.is_present() {
-        return Err(Fault::np(selector.error()));
-    }
+    let subject = Subject::entry(selector, descriptor);
+    let is_other = rights.is_code_or_data() || !is_right_kind;
+    let text = if is_back { "is no busy task to return to" } else { "is no available task: its type is another, or it is busy" };
+    refuse_where(cpu, refused, subject, &[(is_other, text)])?;
+    refuse_where(cpu, Fault::np(selector.error()), subject, &[(!rights.is_present(), NOT_PRESENT)])?;
     let mut segment = descriptor.segment(selector);
     segment.attributes.0 |= 2; // busy
     let smallest = if rights.kind() & 8 != 0 { 0x67 } else { 0x2b };
-    if segment.limit < smallest { Err(Fault::ts(selector.error())) } else { Ok((segment, descriptor)) }
+    let is_short = segment.limit < smallest;
+    refuse_where(cpu, Fault::ts(selector.error()), subject, &[(is_short, "has a limit too small for a task state segment")])?;
+    Ok((segment, descriptor))
 }
 
 /// Both task state segments must be in memory before anything is written.
@@ -300,9 +305,8 @@ fn load_segments(cpu: &mut dyn Cpu, image: &Image) -> Result<(), Fault> {
     let cpl = cs.rpl();
     let segment = stack_segment(cpu, ss, cpl, Fault::ts)?;
     *cpu.state_mut().segment_mut(SegmentIndex::Ss) = segment;
-    if cpu.state().rip > u64::from(cpu.state().segment(SegmentIndex::Cs).limit) {
-        return Err(Fault::GP0);
-    }
+    let is_outside = cpu.state().rip > u64::from(cpu.state().segment(SegmentIndex::Cs).limit);
+    refuse_where(cpu, Fault::GP0, Subject::selector(cs), &[(is_outside, "ends before the new task's EIP")])?;
     for (index, selector) in data {
         let segment = data_segment(cpu, index, selector).map_err(as_task_fault)?;
         *cpu.state_mut().segment_mut(index) = segment;
@@ -323,33 +327,41 @@ fn load_ldt(cpu: &mut dyn Cpu, selector: Selector) -> Result<(), Fault> {
         return Ok(());
     }
     let refused = Fault::ts(selector.error());
-    if selector.0 & 4 != 0 {
-        return Err(refused);
-    }
+    let is_local = selector.0 & 4 != 0;
+    refuse_where(cpu, refused, Subject::selector(selector), &[(is_local, "is in the local table, where no LDT can be")])?;
     let descriptor = fetch(cpu, selector, refused)?;
     let rights = descriptor.attributes();
-    if rights.is_code_or_data() || rights.kind() != kind::LDT || !rights.is_present() {
-        return Err(refused);
-    }
+    refuse_where(
+        cpu,
+        refused,
+        Subject::entry(selector, descriptor),
+        &[
+            (rights.is_code_or_data() || rights.kind() != kind::LDT, "is no LDT, and the new task names it as its own"),
+            (!rights.is_present(), NOT_PRESENT),
+        ],
+    )?;
     cpu.state_mut().ldtr = descriptor.segment(selector);
     Ok(())
 }
 
 fn load_code(cpu: &mut dyn Cpu, selector: Selector) -> Result<(), Fault> {
     let refused = Fault::ts(selector.error());
-    if selector.is_null() {
-        return Err(refused);
-    }
+    refuse_where(cpu, refused, Subject::selector(selector), &[(selector.is_null(), "is null, and the new task's code")])?;
     let mut descriptor = fetch(cpu, selector, refused)?;
     let rights = descriptor.attributes();
     let cpl = selector.rpl();
     let is_allowed = if rights.is_conforming() { rights.dpl() <= cpl } else { rights.dpl() == cpl };
-    if !rights.is_code() || !is_allowed {
-        return Err(refused);
-    }
-    if !rights.is_present() {
-        return Err(Fault::np(selector.error()));
-    }
+    let entry = Subject::entry(selector, descriptor);
+    refuse_where(
+        cpu,
+        refused,
+        entry,
+        &[
+            (!rights.is_code(), "is no code segment, and the new task's CS"),
+            (!is_allowed, "has a DPL that the new task's RPL may not go to"),
+        ],
+    )?;
+    refuse_where(cpu, Fault::np(selector.error()), entry, &[(!rights.is_present(), NOT_PRESENT)])?;
     mark_accessed(cpu, selector, &mut descriptor)?;
     *cpu.state_mut().segment_mut(SegmentIndex::Cs) = descriptor.segment(selector);
     Ok(())
