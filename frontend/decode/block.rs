@@ -66,7 +66,8 @@ impl Decoder {
                 }
                 break;
             }
-            let (mut insn, ends) = self.admit(&decoded, iced.last_error(), mode);
+            let is_too_long = iced.last_error() != DecoderError::None && self.is_too_long(bitness, &bytes[start..]);
+            let (mut insn, ends) = self.admit(&decoded, is_too_long, mode);
             if self.attributes[insn.opcode.index()].contains(Attributes::X87) {
                 insn.immediate = x87_opcode(&bytes[start..start + decoded.len()]);
             }
@@ -79,12 +80,36 @@ impl Decoder {
         Ok(block)
     }
 
+    /// Whether the instruction at the start of `bytes`, of which there are enough, is longer than any may be. The decoder
+    /// calls that invalid, as it calls what means nothing; without the prefixes that do not change an instruction's length
+    /// it fits.
+    fn is_too_long(&self, bitness: u32, bytes: &[u8]) -> bool {
+        const PREFIXES: [u8; 11] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
+        let is_rex = |byte: &u8| bitness == 64 && matches!(byte, 0x40..=0x4f);
+        let mut count = bytes.iter().take_while(|byte| PREFIXES.contains(byte) || is_rex(byte)).count();
+        if count >= MAX_INSN_BYTES {
+            return true;
+        }
+        // A REX prefix counts only where it is the last.
+        if bytes[..count].last().is_some_and(is_rex) {
+            count -= 1;
+        }
+        let (prefixes, rest) = bytes.split_at(count);
+        // Sizes of operand and address, and the last of the two that choose among opcodes.
+        let sizes = [0x66, 0x67].into_iter().filter(|byte| prefixes.contains(byte));
+        let chooser = prefixes.iter().rev().find(|byte| matches!(byte, 0xf2 | 0xf3)).copied();
+        let kept: Vec<u8> = sizes.chain(chooser).collect();
+        let shorter = [&kept, &rest[..rest.len().min(MAX_INSN_BYTES)]].concat();
+        let length = IcedDecoder::with_ip(bitness, &shorter, 0, self.options).decode().len();
+        length - kept.len() + count > MAX_INSN_BYTES
+    }
+
     /// The instruction itself, or what stands in its place where it must not run, and whether the block ends with it.
-    fn admit(&self, decoded: &Instruction, error: DecoderError, mode: Mode) -> (Insn, bool) {
+    fn admit(&self, decoded: &Instruction, is_too_long: bool, mode: Mode) -> (Insn, bool) {
         let mut insn = lower(decoded, mode);
-        let refusal = match error {
-            DecoderError::NoMoreBytes => Some(Fault::GP0),
-            _ if decoded.code() == Code::INVALID => Some(Fault::UD),
+        let refusal = match decoded.code() {
+            _ if is_too_long => Some(Fault::GP0),
+            Code::INVALID => Some(Fault::UD),
             _ => self.attributes[insn.opcode.index()].refuse(mode).or_else(|| writes_code(decoded, mode).then_some(Fault::GP0)),
         };
         let Some(fault) = refusal else {
