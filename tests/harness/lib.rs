@@ -10,6 +10,7 @@ pub mod generate;
 pub mod judge;
 pub mod layout;
 mod mode;
+pub mod naive;
 pub mod native;
 pub mod record;
 mod registers;

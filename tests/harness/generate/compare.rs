@@ -7,6 +7,7 @@ use super::{
     Generated,
     ignored::{Ignored, ignored},
     registers::arithmetic_flags,
+    steer::operand_at,
     traits::uses_mmx,
 };
 use crate::{
@@ -225,7 +226,7 @@ fn compare_memory(generated: &Generated, native: &Outcome, got: &Outcome, found:
     let is_wide = insn.memory_size().size() > 94 || insn.memory_size() == iced_x86::MemorySize::FpuEnv28;
     let masked = |memory: &[u8; MEMORY_ROOM]| {
         let mut memory = *memory;
-        if let Some(at) = operand_at(generated) {
+        if let Some(at) = operand_at(&generated.case, insn) {
             for (offset, length) in unspecified(insn.mnemonic(), is_wide) {
                 for window in generated.case.windows() {
                     for n in 0..*length as u64 {
@@ -248,11 +249,4 @@ fn compare_memory(generated: &Generated, native: &Outcome, got: &Outcome, found:
             found.push(Difference::new(format!("memory at {:#x}", window.at + first as u64), hex(a), hex(b)));
         }
     }
-}
-
-/// Linear address of the memory operand.
-fn operand_at(generated: &Generated) -> Option<u64> {
-    let insn = &generated.insn;
-    let n = (0..insn.op_count()).find(|n| insn.op_kind(*n) == iced_x86::OpKind::Memory)?;
-    insn.virtual_address(n, 0, |register, _, _| Some(super::steer::value_of(&generated.case, register)))
 }

@@ -19,4 +19,5 @@ pub use ignored::{Ignored, ignored};
 pub use random::Random;
 pub use registers::arithmetic_flags;
 pub use scope::{exempt, native_codes};
-pub use traits::uses_mmx;
+pub use steer::operand_at;
+pub use traits::{is_bit_test, uses_mmx};

@@ -129,6 +129,12 @@ pub(super) fn base_of_selector(selector: u16) -> u64 {
     LDT_ENTRIES.get(usize::from(selector >> 3)).map_or(0, |entry| entry.base)
 }
 
+/// The linear address of `insn`'s memory operand as `case` starts; nothing where it has none.
+pub fn operand_at(case: &Case, insn: &Instruction) -> Option<u64> {
+    let n = (0..insn.op_count()).find(|n| insn.op_kind(*n) == OpKind::Memory)?;
+    insn.virtual_address(n, 0, |register, _, _| Some(value_of(case, register)))
+}
+
 pub(super) fn value_of(case: &Case, register: Register) -> u64 {
     if register.is_segment_register() { base_of(case, register) } else { get(case, register) }
 }
