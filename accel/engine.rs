@@ -104,6 +104,13 @@ pub trait CpuBus: Send + Sync {
     fn acknowledge_interrupt(&self) -> u8;
     /// A local APIC ended the level-triggered interrupt `vector`.
     fn end_of_interrupt(&self, vector: u8);
+    /// The FERR# output is asserted: an x87 error waits to be handled, and CR0.NE is clear. Whether IGNNE# is asserted in
+    /// return, so that the error is ignored.
+    fn assert_ferr(&self) -> bool {
+        false
+    }
+    /// The FERR# output is no longer asserted.
+    fn release_ferr(&self) {}
     /// The local APIC of `sender` sends an interrupt to processors, itself perhaps among them.
     fn send(&self, sender: VcpuId, ipi: Ipi);
 }

@@ -8,6 +8,7 @@ pub mod acpi;
 pub mod acpi_pm;
 pub mod backend;
 mod bus;
+pub mod coprocessor;
 pub mod debug_exit;
 pub mod debugcon;
 mod device;

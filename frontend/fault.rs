@@ -33,6 +33,7 @@ pub mod vector {
 
 const HAS_ERROR: u64 = 1 << 8;
 const IS_TRAP: u64 = 1 << 9;
+const IS_FREEZE: u64 = 1 << 10;
 const MARK: u64 = 1 << 63;
 
 #[expect(missing_docs, reason = "each constructor is the manual's mnemonic for its vector")]
@@ -46,6 +47,9 @@ impl Fault {
     pub const XM: Self = Self::plain(vector::XM);
     /// #GP(0), by far the most common error code.
     pub const GP0: Self = Self::gp(0);
+    /// No exception: the processor stands still before the instruction until an interrupt comes, because of an x87 error that
+    /// the board reports. SDM: vol. 1 §D.2.1.
+    pub const FREEZE: Self = Self::pack(IS_FREEZE);
     /// #AC always has the error code zero.
     pub const AC: Self = Self::with_error(vector::AC, 0);
 
@@ -102,6 +106,11 @@ impl Fault {
     /// Whether the instruction that raised it is complete.
     pub const fn is_trap(self) -> bool {
         self.0.get() & IS_TRAP != 0
+    }
+
+    /// Whether it is [`Fault::FREEZE`].
+    pub const fn is_freeze(self) -> bool {
+        self.0.get() & IS_FREEZE != 0
     }
 
     /// The manual's mnemonic for the vector, without its number sign.

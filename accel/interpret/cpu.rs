@@ -32,6 +32,14 @@ impl Cpu for Processor {
         self.objection.take()
     }
 
+    fn assert_ferr(&mut self) -> bool {
+        self.context.bus.assert_ferr()
+    }
+
+    fn release_ferr(&mut self) {
+        self.context.bus.release_ferr();
+    }
+
     fn read(&mut self, at: GuestVirt, width: Width, privilege: Privilege) -> Result<u64, Fault> {
         let view = self.view_of(privilege);
         match self.mmu.load_fast(view, at.0, width) {

@@ -42,7 +42,7 @@ impl InterpretedVcpu {
                 }
             }
             if let BlockEnd::Fault(fault) = self.run_block(NO_LIMIT) {
-                if let Err(end) = self.cpu.raise(Event::exception(fault)) {
+                if let Err(end) = self.cpu.refuse(fault) {
                     return ExitReason::TripleFault(end);
                 }
             }
@@ -79,12 +79,17 @@ impl InterpretedVcpu {
         if state.rflags.contains(RFlags::TF) && !is_shadowed {
             state.events.pending_debug |= Dr6::BS;
         }
+        let branches = self.cpu.branches.count();
         let end = self.run_block(1);
+        // Under BTF only branches are stepped.
+        if self.cpu.state.msrs.steps_branches() && self.cpu.branches.count() == branches {
+            self.cpu.state.events.pending_debug.remove(Dr6::BS);
+        }
         self.cpu.must_attend = true;
         match end {
             BlockEnd::Fault(fault) => {
                 self.cpu.state.events.pending_debug = Dr6::empty();
-                self.cpu.raise(Event::exception(fault))
+                self.cpu.refuse(fault)
             }
             BlockEnd::Done => Ok(()),
         }
@@ -197,6 +202,16 @@ impl InterpretedVcpu {
 }
 
 impl Processor {
+    /// Does what an instruction that cannot go on asks for.
+    fn refuse(&mut self, fault: Fault) -> Result<(), TripleFault> {
+        if fault.is_freeze() {
+            self.state.events.activity = Activity::Halted;
+            self.must_attend = true;
+            return Ok(());
+        }
+        self.raise(Event::exception(fault))
+    }
+
     /// Delivers an event; RIP is what its handler returns to.
     pub(super) fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
         self.store_flags();

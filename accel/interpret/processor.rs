@@ -464,7 +464,7 @@ impl Machine for Processor {
     }
 
     fn begin_mmx(&mut self) -> Result<(), Fault> {
-        x87::check_pending(&self.state)
+        x87::check_pending(self)
     }
 
     fn mmx(&mut self, register: u8) -> u64 {

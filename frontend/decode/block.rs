@@ -66,7 +66,8 @@ impl Decoder {
                 }
                 break;
             }
-            let is_too_long = iced.last_error() != DecoderError::None && self.is_too_long(mode.code_size().bits(), &bytes[start..]);
+            let is_too_long =
+                iced.last_error() != DecoderError::None && self.is_too_long(mode.code_size().bits(), &bytes[start..]);
             let (mut insn, ends) = self.admit(&decoded, is_too_long, mode);
             if self.attributes[insn.opcode.index()].contains(Attributes::X87) {
                 insn.immediate = x87_opcode(&bytes[start..start + decoded.len()]);

@@ -59,6 +59,13 @@ pub trait Cpu {
         None
     }
 
+    /// Asserts FERR#: an x87 error waits to be handled, and CR0.NE is clear. Whether IGNNE# is asserted in return.
+    fn assert_ferr(&mut self) -> bool {
+        false
+    }
+    /// Releases FERR#.
+    fn release_ferr(&mut self) {}
+
     /// Reads linear memory.
     fn read(&mut self, at: GuestVirt, width: Width, privilege: Privilege) -> Result<u64, Fault>;
     /// Writes linear memory.

@@ -76,6 +76,16 @@ pub struct Msrs {
 }
 
 impl Msrs {
+    /// Of IA32_DEBUGCTL: last branches are recorded.
+    pub const LBR: u64 = 1 << 0;
+    /// Of IA32_DEBUGCTL: RFLAGS.TF steps from branch to branch.
+    pub const BTF: u64 = 1 << 1;
+
+    /// Whether RFLAGS.TF steps from branch to branch.
+    pub fn steps_branches(&self) -> bool {
+        self.debugctl & Self::BTF != 0
+    }
+
     /// What a reset leaves. SDM: vol. 3 table 10-1 and the entries of each register.
     pub const fn power_on() -> Self {
         Self {

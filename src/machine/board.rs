@@ -12,6 +12,7 @@ use dragoman_devices::{
     acpi::{Platform, SCANNED, Tables},
     acpi_pm::{self, AcpiPm},
     backend::ByteSink,
+    coprocessor::{self, Coprocessor},
     debug_exit::{self, DebugExit},
     debugcon::{self, DebugConsole},
     fw_cfg::{self, FwCfg},
@@ -62,6 +63,7 @@ pub struct Board {
     pic: Arc<Slot<Pic>>,
     ioapic: Arc<Slot<IoApic>>,
     uart: Arc<Slot<Uart>>,
+    coprocessor: Arc<Slot<Coprocessor>>,
     sockets: Arc<Sockets>,
     tables: Tables,
 }
@@ -172,6 +174,10 @@ impl Board {
         let keyboard = builder.place(I8042::new(irq1, irq12, parts.power.clone()), out);
 
         let mut out = Outputs::new();
+        let irq13 = isa(&mut out, &pic, &ioapic, 13);
+        let coprocessor = builder.place(Coprocessor::new(irq13), out);
+
+        let mut out = Outputs::new();
         let isa_lines = [5, 9, 10, 11].map(|irq| (irq as u8, isa(&mut out, &pic, &ioapic, irq))).into();
         let apic_lines = [16, 17, 18, 19].map(|pin| out.line(&[(ioapic.clone(), pin)]));
         let bridge = builder.place(Piix4::new(isa_lines, apic_lines), out);
@@ -194,6 +200,7 @@ impl Board {
         builder.ports(&rtc, &[rtc::PORTS])?;
         builder.ports(&uart, &[(uart::COM1, uart::PORTS)])?;
         builder.ports(&keyboard, &i8042::PORTS)?;
+        builder.ports(&coprocessor, &[coprocessor::PORTS])?;
         builder.ports(&host, &[pci::PORTS])?;
         builder.ports(&pm, &[(acpi_pm::DEFAULT_BASE, acpi_pm::BLOCK.into()), acpi_pm::SMI_PORTS])?;
         builder.ports(&config, &[fw_cfg::PORTS])?;
@@ -221,7 +228,7 @@ impl Board {
         }
         let bus = builder.bus.build();
         bus.reset();
-        Ok(Self { bus, pic, ioapic, uart, sockets, tables })
+        Ok(Self { bus, pic, ioapic, uart, coprocessor, sockets, tables })
     }
 
     /// Plugs the processors in, the bootstrap processor first. Once.
@@ -287,6 +294,14 @@ impl CpuBus for Board {
 
     fn acknowledge_interrupt(&self) -> u8 {
         self.pic.access(Pic::acknowledge)
+    }
+
+    fn assert_ferr(&self) -> bool {
+        self.coprocessor.access(Coprocessor::assert_error)
+    }
+
+    fn release_ferr(&self) {
+        self.coprocessor.access(Coprocessor::release_error);
     }
 
     fn end_of_interrupt(&self, vector: u8) {

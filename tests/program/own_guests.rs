@@ -28,3 +28,10 @@ fn a_boot_sector_is_refused_what_hardware_refuses() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "#GP #AC ");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn an_x87_error_reaches_its_handler_as_interrupt_13() {
+    let Some(image) = guests("own/coprocessor.bin") else { return };
+    let output = run(&["run", &image.to_string_lossy(), "--flat", "0x7c00", "--debug-exit", "--timeout", "60"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -133,6 +133,8 @@ pub(in super::super) fn repeat(
         if budget == 0 {
             let state = cpu.state_mut();
             state.rip = state.rip.wrapping_sub(i.length.into());
+            // What interrupts it here saves RF set, so that a breakpoint on it is not met again. SDM: vol. 3 §17.3.1.1.
+            state.rflags |= RFlags::RF;
             return Ok(());
         }
     }

@@ -4,7 +4,7 @@
 //! SDM: vol. 3 §6.10-§6.15 (delivery, error codes, double fault), §20.1.4 (real mode), §20.3 (virtual-8086 mode),
 //! vol. 2 INT n/INTO/INT3/INT1, IRET.
 
-use dragoman_state::{Cr4, Dr6, Gpr, GuestVirt, RFlags, Segment, SegmentIndex, Width};
+use dragoman_state::{Cr4, Dr6, Gpr, GuestVirt, Msrs, RFlags, Segment, SegmentIndex, Width};
 
 use super::{
     super::{
@@ -185,6 +185,9 @@ fn deliver(cpu: &mut dyn Cpu, event: Event) -> Result<(), Fault> {
     if delivered.is_ok() && event.is_software() {
         // TF is clear in the handler, and the instruction that went there is not stepped.
         cpu.state_mut().events.pending_debug.remove(Dr6::BS);
+    }
+    if delivered.is_ok() && event.kind == EventKind::Exception && event.vector == vector::DB {
+        cpu.state_mut().msrs.debugctl &= !(Msrs::BTF | Msrs::LBR);
     }
     delivered.map_err(|fault| if event.is_software() { fault } else { external(fault) })
 }

@@ -4,7 +4,7 @@
 //! what the manual says is.
 //! SDM: vol. 4 §2.1; vol. 3 §11.11 (memory types), §11.12 (PAT), §11.4.4 (APIC base), §17.17.3 (TSC_ADJUST).
 
-use dragoman_state::{ApicBase, Cr0, Efer, Gpr, MTRR_FIXED, MTRR_VARIABLE, SegmentIndex};
+use dragoman_state::{ApicBase, Cr0, Efer, Gpr, MTRR_FIXED, MTRR_VARIABLE, Msrs, SegmentIndex};
 
 use super::{
     super::{
@@ -213,7 +213,7 @@ fn write(cpu: &mut dyn Cpu, msr: u32, value: u64) -> Result<(), Fault> {
         index::SYSENTER_EIP => msrs.sysenter_eip = canonical?,
         index::MCG_STATUS => msrs.mcg_status = within(value, 7)?,
         index::MISC_ENABLE => msrs.misc_enable = value,
-        index::DEBUGCTL => msrs.debugctl = within(value, 3)?,
+        index::DEBUGCTL => msrs.debugctl = within(value, Msrs::BTF | Msrs::LBR)?,
         index::MTRR_VARIABLE..=0x20f => {
             let n = (msr - index::MTRR_VARIABLE) as usize;
             let mask = if n % 2 == 0 { physical & !0xf00 } else { physical & !0x7ff };

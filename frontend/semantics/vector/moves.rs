@@ -221,7 +221,7 @@ fn maskmovdqu(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// `MASKMOVQ value, mask`.
 fn maskmovq(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
-    x87::check_pending(cpu.state())?;
+    x87::check_pending(cpu)?;
     let register = |cpu: &dyn Cpu, n: usize| cpu.state().x87.mmx(i.operands[n].register);
     let (value, mask) = (register(cpu, 1), register(cpu, 2));
     write_masked(cpu, i, &[value], &[mask])?;

@@ -50,7 +50,7 @@ fn stmxcsr(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// `EMMS`: all x87 registers are empty.
 fn emms(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
-    x87::check_pending(cpu.state())?;
+    x87::check_pending(cpu)?;
     let x87 = &mut cpu.state_mut().x87;
     x87.set_top(0);
     x87.valid = 0;

@@ -7,7 +7,7 @@ use super::{
         Cpu, Machine, Privilege,
         table::{Row, helper, row},
     },
-    X87, check_pending,
+    X87, check_pending, follow_summary,
     unit::{INDEFINITE, Unit, registers},
 };
 use crate::{
@@ -156,6 +156,7 @@ fn fnstsw(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 fn fnclex(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     let exceptions = StatusWord::from_bits_retain(0x7f) | StatusWord::ES | StatusWord::B;
     cpu.state_mut().x87.status.remove(exceptions);
+    follow_summary(cpu);
     Ok(())
 }
 
@@ -163,6 +164,7 @@ fn fnclex(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
 fn fninit(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     let registers = cpu.state().x87.registers;
     cpu.state_mut().x87 = X87State::initialised(registers);
+    follow_summary(cpu);
     Ok(())
 }
 
@@ -178,5 +180,5 @@ fn ignored(_: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
 
 /// `WAIT`: exceptions of earlier instructions are reported.
 fn wait(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
-    check_pending(cpu.state())
+    check_pending(cpu)
 }

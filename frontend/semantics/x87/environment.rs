@@ -10,6 +10,7 @@ use super::{
     },
     X87,
     control::control_word,
+    follow_summary,
     unit::Unit,
 };
 use crate::{
@@ -143,6 +144,7 @@ fn fnsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         cpu.write(GuestVirt(at.wrapping_add(8)), Width::Word, register.sign_exponent.into(), Privilege::Current)?;
     }
     cpu.state_mut().x87 = X87State::initialised(x87.registers);
+    follow_summary(cpu);
     Ok(())
 }
 

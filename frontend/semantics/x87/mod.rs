@@ -12,9 +12,9 @@ mod load_store;
 mod transcendental;
 mod unit;
 
-use dragoman_state::{Cr0, StatusWord, VcpuState};
+use dragoman_state::{Cr0, StatusWord};
 
-use super::{Machine, table::Row};
+use super::{Cpu, Machine, table::Row};
 use crate::{decode::Attributes, fault::Fault};
 
 /// The rows of all x87 families.
@@ -31,8 +31,24 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
 
 const X87: Attributes = Attributes::X87;
 
-/// #MF where an x87 exception is pending that is reported natively.
-pub fn check_pending(state: &VcpuState) -> Result<(), Fault> {
-    let is_reported = state.cr0.contains(Cr0::NE) && state.x87.status.contains(StatusWord::ES);
-    if is_reported { Err(Fault::MF) } else { Ok(()) }
+/// What an x87 exception that is pending does to an instruction that waits for it: #MF where it is reported natively. Where
+/// the board reports it, the processor asserts FERR# and stands still until an interrupt comes, unless the board says that
+/// the error is to be ignored. SDM: vol. 1 §8.7.
+#[inline]
+pub fn check_pending(cpu: &mut dyn Cpu) -> Result<(), Fault> {
+    if !cpu.state().x87.status.contains(StatusWord::ES) {
+        return Ok(());
+    }
+    if cpu.state().cr0.contains(Cr0::NE) {
+        return Err(Fault::MF);
+    }
+    if cpu.assert_ferr() { Ok(()) } else { Err(Fault::FREEZE) }
+}
+
+/// Lets FERR# follow the error summary, after an instruction that may have cleared it.
+pub(super) fn follow_summary(cpu: &mut dyn Cpu) {
+    let state = cpu.state();
+    if !state.cr0.contains(Cr0::NE) && !state.x87.status.contains(StatusWord::ES) {
+        cpu.release_ferr();
+    }
 }

@@ -6,7 +6,7 @@ use dragoman_state::{SegmentIndex, StatusWord, VcpuState, Width, X87State};
 
 use super::{
     super::{Cpu, effective_address},
-    check_pending,
+    check_pending, follow_summary,
 };
 use crate::{
     decode::{Insn, Kind},
@@ -53,8 +53,8 @@ impl Source {
 
 impl Unit {
     /// Begins an instruction that waits for exceptions of earlier ones.
-    pub fn begin(cpu: &dyn Cpu) -> Result<Self, Fault> {
-        check_pending(cpu.state())?;
+    pub fn begin(cpu: &mut dyn Cpu) -> Result<Self, Fault> {
+        check_pending(cpu)?;
         Ok(Self::begin_no_wait(cpu))
     }
 
@@ -165,6 +165,7 @@ impl Unit {
     /// Puts the unit back after a control instruction, which is not remembered.
     pub fn commit_control(self, cpu: &mut dyn Cpu) {
         cpu.state_mut().x87 = self.x87;
+        follow_summary(cpu);
     }
 
     /// The address of the instruction is always remembered; newer processors remember its opcode and its operand's
