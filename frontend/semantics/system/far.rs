@@ -223,7 +223,7 @@ pub(in super::super) fn call(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// Pushes CS:RIP on the present stack and goes to `code`.
 fn call_within(cpu: &mut dyn Cpu, code: Segment, offset: u64, width: Width) -> Result<(), Fault> {
-    let mut stack = Stack::current(cpu);
+    let mut stack = Stack::for_code(cpu, &code);
     stack.reserve(cpu, width, 2)?;
     let (selector, next) = (cpu.state().segment(SegmentIndex::Cs).selector, cpu.state().rip);
     stack.push(cpu, width, selector.into())?;

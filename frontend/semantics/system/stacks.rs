@@ -33,6 +33,14 @@ impl Stack {
         Self { segment, pointer: width.truncate(state.gpr[Gpr::RSP]), width, privilege: Privilege::Current, error: 0 }
     }
 
+    /// The present stack as code in `segment` uses it.
+    pub fn for_code(cpu: &dyn Cpu, code: &Segment) -> Self {
+        let is_64bit = cpu.state().is_long_mode() && code.attributes.is_long();
+        let segment = *cpu.state().segment(SegmentIndex::Ss);
+        let width = pointer_width(&segment, is_64bit);
+        Self { width, pointer: width.truncate(cpu.state().gpr[Gpr::RSP]), ..Self::current(cpu) }
+    }
+
     /// The stack that a change to privilege level `cpl` brings; `is_64bit` where the code it is for is.
     pub fn new(segment: Segment, pointer: u64, is_64bit: bool, cpl: u8) -> Self {
         let width = pointer_width(&segment, is_64bit);

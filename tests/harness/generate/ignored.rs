@@ -13,7 +13,6 @@ use super::{
 use crate::{
     Mode,
     case::{Case, End, Outcome},
-    layout::selector,
 };
 
 /// Why two outcomes need not be the same.
@@ -31,6 +30,9 @@ pub enum Ignored {
     Kernel,
 }
 
+/// The page of system calls that Linux maps into every process.
+const SYSTEM_CALL_PAGE: std::ops::Range<u64> = 0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000;
+
 /// Why `native`, which the host made of a case, and `got`, which an engine did, are not to be compared.
 pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option<Ignored> {
     let (insn, case) = (&generated.insn, &generated.case);
@@ -47,10 +49,8 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
         // Whether an address is refused to which no byte is to be written is the processor's own affair.
         return Some(Ignored::Undefined);
     }
-    let goes_wide = |outcome: &Outcome| outcome.registers.selectors[1] == selector::USER_CODE64;
-    if insn.mnemonic() == Mnemonic::Call && !is_near(insn) && case.mode != Mode::Long64 && (goes_wide(native) || goes_wide(got)) {
-        // In which mode a far call into another mode pushes.
-        return Some(Ignored::Undefined);
+    if got.end == End::Done && SYSTEM_CALL_PAGE.contains(&got.registers.rip) {
+        return Some(Ignored::Kernel);
     }
     if is_undefined(insn, case) {
         return Some(Ignored::Undefined);
@@ -115,10 +115,6 @@ fn names_host_segment(generated: &Generated) -> bool {
                     .any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
             }))
         && (insn.mnemonic() != M::Mov && insn.mnemonic() != M::Pop || insn.op0_register().is_segment_register())
-}
-
-fn is_near(insn: &Instruction) -> bool {
-    insn.is_call_near() || insn.is_call_near_indirect()
 }
 
 /// Shifts of 16 bits by more than 16, from another operand.
