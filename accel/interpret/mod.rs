@@ -93,13 +93,13 @@ impl InterpretedVcpu {
                 Err(fault) => return BlockEnd::Fault(fault),
             },
         };
-        let limit = if self.cpu.mode.is_flat(SegmentIndex::Cs) {
-            limit
-        } else {
+        let limit = if self.cpu.has_code_limit {
             match instructions_inside(&self.cpu.state, block) {
                 0 => return BlockEnd::Fault(Fault::GP0),
                 count => limit.min(count),
             }
+        } else {
+            limit
         };
         let (end, executed) = execute(&mut self.cpu, block, at, limit);
         self.instructions += executed;

@@ -36,6 +36,8 @@ pub(super) struct Processor {
     // Bookkeeping
     /// The mode that `state` is in.
     pub mode: Mode,
+    /// Whether code may run into the end of its segment.
+    pub has_code_limit: bool,
     /// On whose behalf the running code accesses memory.
     pub view: ViewIndex,
     /// The timer deadline that others were told of.
@@ -65,6 +67,7 @@ impl Processor {
             context,
             flags: LazyFlags::literal(state.rflags),
             mode: Mode::of(&state),
+            has_code_limit: true,
             view: ViewIndex::Supervisor,
             state,
             published: VmInstant::NEVER,
@@ -90,6 +93,7 @@ impl Processor {
     /// Derives everything that depends on the state from it.
     pub fn derive(&mut self) {
         self.mode = Mode::of(&self.state);
+        self.has_code_limit = !self.mode.is_flat(SegmentIndex::Cs);
         let paging = Paging::of(&self.state, &self.context.model);
         let lifts = paging.has_smap() && self.state.rflags.contains(RFlags::AC);
         self.view = match (self.state.cpl(), lifts) {
