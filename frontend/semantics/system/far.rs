@@ -277,7 +277,6 @@ fn ret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         go(cpu, code, offset);
         return Ok(());
     }
-    stack.skip(released);
     let back = Return { selector, offset, width: i.width, released };
     return_to(cpu, stack, back)
 }
@@ -287,7 +286,7 @@ pub(super) struct Return {
     pub selector: Selector,
     pub offset: u64,
     pub width: Width,
-    /// How many bytes of parameters the outer stack releases too.
+    /// How many bytes of parameters are released, from the outer stack too where there is one.
     pub released: u64,
 }
 
@@ -297,10 +296,15 @@ pub(super) fn return_to(cpu: &mut dyn Cpu, mut stack: Stack, back: Return) -> Re
     let target = back.selector.rpl();
     let code = return_code(cpu, back.selector, back.offset)?;
     if target == cpl {
+        // The code returned to may use a wider pointer; how far it moves was found in the old width.
+        let distance = stack.distance(2 * back.width.bytes() + back.released);
+        let mut stack = Stack::for_code(cpu, &code);
+        stack.skip(distance);
         stack.install_pointer(cpu);
         go(cpu, code, back.offset);
         return Ok(());
     }
+    stack.skip(back.released);
     let pointer = stack.pop(cpu, back.width)?;
     let selector = Selector(stack.pop(cpu, back.width)? as u16);
     let mut outer = outer_stack(cpu, selector, pointer, &code, target)?;

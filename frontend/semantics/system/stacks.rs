@@ -35,10 +35,10 @@ impl Stack {
 
     /// The present stack as code in `segment` uses it.
     pub fn for_code(cpu: &dyn Cpu, code: &Segment) -> Self {
+        let present = Self::current(cpu);
         let is_64bit = cpu.state().is_long_mode() && code.attributes.is_long();
-        let segment = *cpu.state().segment(SegmentIndex::Ss);
-        let width = pointer_width(&segment, is_64bit);
-        Self { width, pointer: width.truncate(cpu.state().gpr[Gpr::RSP]), ..Self::current(cpu) }
+        let width = pointer_width(&present.segment, is_64bit);
+        Self { width, pointer: width.truncate(cpu.state().gpr[Gpr::RSP]), ..present }
     }
 
     /// The stack that a change to privilege level `cpl` brings; `is_64bit` where the code it is for is.
@@ -110,6 +110,11 @@ impl Stack {
     /// Drops `bytes` from the top.
     pub fn skip(&mut self, bytes: u64) {
         self.pointer = self.width.truncate(self.pointer.wrapping_add(bytes));
+    }
+
+    /// As many of `bytes` as an offset in this stack can hold.
+    pub fn distance(&self, bytes: u64) -> u64 {
+        self.width.truncate(bytes)
     }
 
     /// Makes this the present stack.

@@ -172,12 +172,32 @@ impl Generator {
                     let operand = at.saturating_sub(start).min(end - start) as usize;
                     values::fill(&mut self.random, flavour, &mut bytes, operand);
                     self.shape(insn, &mut bytes[operand..]);
+                    self.shape_far_pointer(case, insn, &mut bytes[operand..]);
                     case.add_window(start, &bytes)?;
                 }
                 start = end;
             }
         }
         Some(())
+    }
+
+    /// Half of the time, the far pointer that is called, jumped to or returned to leads to code.
+    fn shape_far_pointer(&mut self, case: &Case, insn: &Instruction, operand: &mut [u8]) {
+        let (width, slot) = match insn.code() {
+            Code::Call_m1616 | Code::Jmp_m1616 => (2, 2),
+            Code::Call_m1632 | Code::Jmp_m1632 => (4, 2),
+            Code::Call_m1664 | Code::Jmp_m1664 => (8, 2),
+            Code::Retfw | Code::Retfw_imm16 => (2, 2),
+            Code::Retfd | Code::Retfd_imm16 => (4, 4),
+            Code::Retfq | Code::Retfq_imm16 => (8, 8),
+            _ => return,
+        };
+        if operand.len() < width + slot || self.random.one_in(2) {
+            return;
+        }
+        let (offset, selector) = self.far_target(case);
+        operand[..width].copy_from_slice(&offset.to_le_bytes()[..width]);
+        operand[width..width + slot].copy_from_slice(&u64::from(selector).to_le_bytes()[..slot]);
     }
 
     /// Values that only some instructions can make something of.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     RSP,
     case::Case,
-    layout::{DATA, LDT_ENTRIES, PAGE, STACK},
+    layout::{CODE, DATA, LDT_ENTRIES, PAGE, STACK, selector},
 };
 
 impl Generator {
@@ -38,6 +38,7 @@ impl Generator {
         if matches!(insn.mnemonic(), Mnemonic::Leave | Mnemonic::Enter) {
             case.registers.gpr[5] = (stack + 0x80).wrapping_sub(base_of(case, Register::SS)) & mask;
         }
+        self.steer_far_branch(case, insn);
         let Some(_) = (0..insn.op_count()).find(|n| insn.op_kind(*n) == OpKind::Memory) else { return Some(()) };
         let mut target = self.target(case);
         if insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg {
@@ -78,6 +79,32 @@ impl Generator {
             }
         }
         Some(())
+    }
+
+    /// Half of the time, a far branch that is written out goes to code.
+    fn steer_far_branch(&mut self, case: &mut Case, insn: &mut Instruction) {
+        if !matches!(insn.op0_kind(), OpKind::FarBranch16 | OpKind::FarBranch32) || self.random.one_in(2) {
+            return;
+        }
+        let (offset, selector) = self.far_target(case);
+        let mut decoder = Decoder::with_ip(case.mode.bitness(), case.code(), insn.ip(), DecoderOptions::NONE);
+        let decoded = decoder.decode();
+        let constants = decoder.get_constant_offsets(&decoded);
+        for (at, size, value) in [
+            (constants.immediate_offset(), constants.immediate_size(), offset),
+            (constants.immediate_offset2(), constants.immediate_size2(), selector.into()),
+        ] {
+            case.code[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
+        }
+        *insn = Decoder::with_ip(case.mode.bitness(), case.code(), insn.ip(), DecoderOptions::NONE).decode();
+    }
+
+    /// Offset and selector of code, in a segment of any mode that Linux has or in the running one.
+    pub(super) fn far_target(&mut self, case: &Case) -> (u64, u16) {
+        let own = case.registers.selectors[1];
+        let selector = self.random.pick(&[own, own, selector::USER_CODE32, selector::USER_CODE64]);
+        let target = CODE + 0x40 + self.random.below(0x100);
+        (target.wrapping_sub(base_of_selector(selector)), selector)
     }
 
     /// Where an operand may be: near the end of the first page of data where the second is missing something.

@@ -15,9 +15,14 @@ use harness::{
     record,
     row::RowFile,
 };
+use iced_x86::Code;
 
 /// How long the quick tier compares; `DRAGOMAN_NATIVE_SECONDS` says otherwise.
 const SECONDS: u64 = 60;
+/// How many compared cases every encoding has at least; `DRAGOMAN_NATIVE_CASES` says otherwise.
+const LEAST: u64 = 1;
+/// So many times as many may be made, because not all come to an end on the host.
+const PATIENCE: u64 = 20;
 /// How many cases are made of one encoding before it is the next one's turn.
 const CASES: usize = 24;
 /// Whose processors the default model is one of.
@@ -40,6 +45,7 @@ fn every_engine_does_what_the_host_does() {
     let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let seconds = number("DRAGOMAN_NATIVE_SECONDS", SECONDS);
     let seed = number("DRAGOMAN_NATIVE_SEED", 1);
+    let wanted = number("DRAGOMAN_NATIVE_CASES", LEAST);
     let filter = std::env::var("DRAGOMAN_NATIVE_FILTER").unwrap_or_default().to_ascii_lowercase();
     let model = CpuModel::newest();
     let forms: Vec<_> = native_codes(&model)
@@ -54,7 +60,9 @@ fn every_engine_does_what_the_host_does() {
     let mut failures: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let (mut cases, mut endless, mut rounds) = (0_u64, 0, 0);
     let mut unmade = Vec::new();
-    while rounds == 0 || Instant::now() < until {
+    let mut compared = BTreeMap::new();
+    let least = |compared: &BTreeMap<Code, u64>| compared.values().copied().min().unwrap_or(0);
+    while rounds == 0 || Instant::now() < until || least(&compared) < wanted && rounds * CASES as u64 <= wanted * PATIENCE {
         for mode in [Mode::Long64, Mode::Comp32, Mode::Comp16] {
             if let Some(reason) = oracle.lacks(mode) {
                 if rounds == 0 {
@@ -81,10 +89,14 @@ fn every_engine_does_what_the_host_does() {
                         rig.prepare(mode, &generator.maps()[generated.case.map as usize]);
                         let got = rig.run_case(&generated.case).expect("the engine works");
                         cases += 1;
+                        compared.entry(generated.insn.code()).or_insert(0);
                         match differences(generated, native, &got, oracle.host()) {
                             Err(_) => endless += 1,
-                            Ok(found) if found.is_empty() => {}
                             Ok(found) => {
+                                *compared.entry(generated.insn.code()).or_default() += 1;
+                                if found.is_empty() {
+                                    continue;
+                                }
                                 let key = format!("{:?}", generated.insn.code());
                                 let entry = failures.entry(key).or_insert_with(|| (0, String::new()));
                                 entry.0 += 1;
@@ -106,6 +118,14 @@ fn every_engine_does_what_the_host_does() {
         oracle.host().vendor,
         forms.len()
     );
+    if std::env::var("RARE").is_ok() {
+        let mut v: Vec<_> = compared.iter().collect();
+        v.sort_by_key(|x| x.1);
+        println!("{:?}", &v[..40.min(v.len())]);
+    }
+    let rarest = compared.iter().min_by_key(|(_, count)| **count).map(|(code, count)| format!("{count} of {code:?}"));
+    println!("compared cases of an encoding: {} at least", rarest.unwrap_or_default());
+    assert!(least(&compared) >= wanted, "of each encoding {wanted} cases were to be compared");
     if !unmade.is_empty() {
         println!("{} encodings could not be made: {}", unmade.len(), unmade.join(", "));
     }

@@ -77,8 +77,9 @@ const STEPS: &[Step] = &[
     Step { name: "cross-aarch64", tier: Tier::Quick, needs: &[],         prepares: false, work: work::cross_aarch64, about: "build for aarch64, test under qemu-user" },
     Step { name: "cross-s390x",   tier: Tier::Quick, needs: &[],         prepares: false, work: work::cross_s390x,   about: "build for s390x (big-endian), test under qemu-user" },
     Step { name: "release",       tier: Tier::Full,  needs: &["guests"], prepares: false, work: work::release,       about: "all tests, compiled as released" },
+    Step { name: "native",        tier: Tier::Full,  needs: &[],         prepares: false, work: work::native,        about: "1,000 generated cases of each encoding beside the host's processor" },
     Step { name: "same-bytes",    tier: Tier::Full,  needs: &["guests"], prepares: false, work: work::same_bytes,    about: "guests made again are the same bytes" },
-    Step { name: "every-guest",   tier: Tier::Full,  needs: &[],         prepares: false, work: work::every_guest,   about: "every Linux guest in the manifest boots to its prompt" },
+    Step { name: "every-guest",   tier: Tier::Full,  needs: &[],         prepares: false, work: work::every_guest,   about: "every Linux guest in the manifest boots to its prompt, and the scripts" },
 ];
 
 const CHECK: [&str; 4] = ["format", "clippy", "lint", "documentation"];

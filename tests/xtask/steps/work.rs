@@ -20,6 +20,9 @@ use crate::{
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 const TEST_LIMIT: Duration = Duration::from_secs(1500);
+/// The cases of each encoding that the full tier compares with the host, and where it begins: elsewhere than the quick one.
+const NATIVE_CASES: &str = "1000";
+const NATIVE_SEED: &str = "2";
 
 /// Tests find the guests by this variable, or at its value's default, `target/guests`.
 const GUESTS: &str = "DRAGOMAN_GUESTS";
@@ -146,6 +149,13 @@ pub fn release(work: &mut Work) -> Result<Outcome> {
     Ok(Outcome::Done(work.tested()))
 }
 
+pub fn native(work: &mut Work) -> Result<Outcome> {
+    let mut command = toolchain::cargo(work.places);
+    command.args(["test", "--release", "--package", "harness", "--test", "native", "--", "--nocapture"]);
+    work.run(command.env("DRAGOMAN_NATIVE_CASES", NATIVE_CASES).env("DRAGOMAN_NATIVE_SEED", NATIVE_SEED), TEST_LIMIT)?;
+    Ok(Outcome::Done(work.tested()))
+}
+
 pub fn same_bytes(work: &mut Work) -> Result<Outcome> {
     let differing = guests::compare_with_fresh(work.places)?;
     if !differing.is_empty() {
@@ -165,5 +175,9 @@ pub fn every_guest(work: &mut Work) -> Result<Outcome> {
         let boot = boot::dragoman(places, &made).with_context(|| format!("{} does not boot", guest.name))?;
         times.push(format!("{} {:.1} s", guest.name, boot.as_secs_f64()));
     }
+    let mut command = toolchain::cargo(places);
+    command.args(["test", "--release", "--package", "dragoman", "--test", "program", "--", "--ignored"]);
+    work.run(command.env(GUESTS, places.guests()), TEST_LIMIT)?;
+    times.push(work.tested());
     Ok(Outcome::Done(times.join(", ")))
 }
