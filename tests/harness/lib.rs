@@ -6,6 +6,7 @@
 
 pub mod case;
 pub mod engine;
+pub mod footprint;
 pub mod generate;
 pub mod judge;
 pub mod layout;

@@ -13,6 +13,7 @@ pub use delivery::{Delivered, has_error_code};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
 pub use surroundings::Ports;
+pub use tables::{Page as SystemPage, pages as system_pages};
 pub use template::{load as set_user_view, read as user_view, segment};
 
 use crate::Mode;

@@ -18,6 +18,6 @@ pub use form::Form;
 pub use ignored::{Ignored, ignored};
 pub use random::Random;
 pub use registers::arithmetic_flags;
-pub use scope::{exempt, native_codes};
+pub use scope::{codes, exempt, native_codes};
 pub use steer::operand_at;
 pub use traits::{is_bit_test, uses_mmx};

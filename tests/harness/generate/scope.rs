@@ -20,10 +20,15 @@ pub fn exempt(code: Code) -> Option<&'static str> {
     }
 }
 
-/// Every encoding that `model` has, without VEX, that user code can be asked about on a host.
-pub fn native_codes(model: &CpuModel) -> Vec<Code> {
+/// Every encoding that `model` has, without VEX.
+pub fn codes(model: &CpuModel) -> Vec<Code> {
     Code::values()
         .filter(|code| code.op_code().is_instruction() && code.encoding() == EncodingKind::Legacy)
-        .filter(|code| model.has_code(*code) && exempt(*code).is_none())
+        .filter(|code| model.has_code(*code))
         .collect()
+}
+
+/// Those of [`codes`] that user code can be asked about on a host.
+pub fn native_codes(model: &CpuModel) -> Vec<Code> {
+    codes(model).into_iter().filter(|code| exempt(*code).is_none()).collect()
 }

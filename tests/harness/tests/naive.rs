@@ -7,9 +7,9 @@ use harness::{
     Mode,
     case::Case,
     engine::{Rig, engines},
+    generate::{Form, codes},
     naive::{Cases, Machine, expected, is_modelled},
 };
-use iced_x86::{Code, EncodingKind};
 
 /// The modes in which encodings differ.
 const MODES: [Mode; 3] = [Mode::Long64, Mode::Prot32, Mode::Prot16];
@@ -18,18 +18,11 @@ const SHOWN: usize = 40;
 /// On an emulated host, one case of so many is run.
 const SHARE_WHEN_EMULATED: u64 = 31;
 
-fn codes(model: &CpuModel) -> Vec<Code> {
-    Code::values()
-        .filter(|code| code.op_code().is_instruction() && code.encoding() == EncodingKind::Legacy)
-        .filter(|code| model.has_code(*code) && is_modelled(*code))
-        .collect()
-}
-
 #[test]
 fn every_engine_computes_what_the_manual_says() {
     let share = if std::env::var_os("DRAGOMAN_EMULATED_HOST").is_some() { SHARE_WHEN_EMULATED } else { 1 };
     let model = CpuModel::newest();
-    let codes = codes(&model);
+    let codes: Vec<_> = codes(&model).into_iter().filter(|code| is_modelled(*code)).collect();
     let engines = engines();
     let mut rigs: Vec<_> = engines.iter().map(|engine| Rig::new(&**engine, model.clone()).expect("the engine works")).collect();
     let mut cases = Cases::new(1, share);
@@ -42,7 +35,7 @@ fn every_engine_computes_what_the_manual_says() {
         }
         for code in &codes {
             let batches = cases.batches(*code, mode);
-            if batches.is_empty() && harness::generate::Form::of(*code).exists_in(mode) {
+            if batches.is_empty() && Form::of(*code).exists_in(mode) {
                 unmade.push(format!("{code:?} in {mode}"));
             }
             for batch in &batches {

@@ -1,0 +1,215 @@
+//! Where instructions and the decoder's tables differ, and nobody is to mend it, each with the reason. A row that no longer
+//! differs fails the test as a difference does that has no row.
+
+use iced_x86::{Code, Mnemonic as M};
+
+use super::Difference;
+
+/// Which encodings a row speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Whatever differs so.
+    Any,
+    /// Those of a mnemonic.
+    Name(M),
+    /// One.
+    Code(Code),
+}
+
+/// Differences with one reason.
+#[derive(Debug)]
+pub struct Known {
+    /// Whose.
+    pub who: &'static [Who],
+    /// Which; an asterisk at the end stands for anything.
+    pub what: &'static [&'static str],
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl Who {
+    /// Whether `code` is meant.
+    pub fn is(self, code: Code) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(name) => code.mnemonic() == name,
+            Self::Code(one) => code == one,
+        }
+    }
+}
+
+impl Known {
+    /// Whether this row speaks of `difference`.
+    pub fn covers(&self, difference: &Difference) -> bool {
+        self.who.iter().any(|who| who.is(difference.code)) && self.what.iter().any(|what| matches(what, &difference.what))
+    }
+
+    /// The parts of this row that speak of none of `differences`.
+    pub fn unused(&self, differences: &[&Difference]) -> Vec<String> {
+        let covered: Vec<_> = differences.iter().filter(|difference| self.covers(difference)).collect();
+        let who = self.who.iter().filter(|who| !covered.iter().any(|one| who.is(one.code))).map(|who| format!("{who:?}"));
+        let what =
+            self.what.iter().filter(|what| !covered.iter().any(|one| matches(what, &one.what))).map(|what| what.to_string());
+        who.chain(what).collect()
+    }
+}
+
+fn matches(pattern: &str, what: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => what.starts_with(start),
+        None => pattern == what,
+    }
+}
+
+macro_rules! names {
+    ($($name:ident)*) => { &[$(Who::Name(M::$name)),*] };
+}
+
+macro_rules! codes {
+    ($($code:ident)*) => { &[$(Who::Code(Code::$code)),*] };
+}
+
+/// The list.
+pub const KNOWN: &[Known] = &[
+    // Names that the tables do not have.
+    Known { who: names!(Call Jmp), what: &["changes cs"], reason: "far ones; the tables name no CS" },
+    Known { who: names!(Retf Iret Iretd), what: &["changes cs"], reason: "the tables name no CS" },
+    Known { who: names!(Syscall Sysenter), what: &["changes cs", "changes ss"], reason: "the tables name no segment registers" },
+    Known {
+        who: names!(Int Int1 Int3 Into),
+        what: &["changes *", "depends on *", "writes *"],
+        reason: "the tables have nothing of what an interrupt does",
+    },
+    Known {
+        who: names!(Popf Popfd Popfq Sysret Sysretq Syscall),
+        what: &["writes other flags"],
+        reason: "IOPL, NT, RF and VM have no names in the tables",
+    },
+    Known { who: names!(Mov Pop), what: &["writes interrupt shadow"], reason: "SS; the tables have no name for it" },
+    Known { who: names!(Sti), what: &["depends on if"], reason: "the shadow is only there where the flag was clear" },
+    Known { who: names!(Hlt), what: &["writes activity"], reason: "the tables have no name for it" },
+    Known { who: names!(Lgdt), what: &["writes gdtr"], reason: "the tables have no name for it" },
+    Known { who: names!(Lidt), what: &["writes idtr"], reason: "the tables have no name for it" },
+    Known { who: names!(Lldt), what: &["writes ldtr"], reason: "the tables have no name for it" },
+    Known { who: names!(Wrmsr), what: &["writes model-specific registers"], reason: "the tables have no name for them" },
+    Known { who: names!(Rdfsbase), what: &["depends on fs"], reason: "the tables do not take the base for the register" },
+    Known { who: names!(Rdgsbase Swapgs), what: &["depends on gs"], reason: "the tables do not take the base for the register" },
+    Known { who: names!(Wrfsbase), what: &["changes fs"], reason: "the tables do not take the base for the register" },
+    Known { who: names!(Wrgsbase), what: &["changes gs"], reason: "the tables do not take the base for the register" },
+    Known { who: names!(Mov), what: &["changes dr*"], reason: "DR4 and DR5 are other names for DR6 and DR7" },
+    // The x87 unit.
+    Known {
+        who: names!(Fld Fild Fbld Fld1 Fldl2e Fldl2t Fldlg2 Fldln2 Fldpi Fldz Fptan Fsincos Fxtract),
+        what: &["changes *"],
+        reason: "what is pushed comes into the register that was ST(7); the tables leave the new ST(0) out",
+    },
+    Known { who: names!(Fnstenv), what: &["depends on st*"], reason: "the tag word tells numbers from zeros and others" },
+    Known {
+        who: names!(Fxrstor Fxrstor64),
+        what: &["changes st*", "changes vector*", "moves top by *", "writes c*", "does not read all of memory"],
+        reason: "the tables do not say what is in the image, of which a part is reserved",
+    },
+    Known {
+        who: names!(Fxsave Fxsave64),
+        what: &["depends on st*", "depends on vector*", "depends on c*", "does not write all of memory"],
+        reason: "the tables do not say what is in the image, of which a part is reserved",
+    },
+    Known {
+        who: names!(Fcomi Fcomip Fucomi Fucomip),
+        what: &["does not clear c1"],
+        reason: "by the manual it is cleared; processors leave it where nothing is empty",
+    },
+    Known {
+        who: names!(Fcmovb Fcmovbe Fcmove Fcmovnb Fcmovnbe Fcmovne Fcmovnu Fcmovu),
+        what: &["does not clear c1"],
+        reason: "by the manual it is cleared where a register is empty",
+    },
+    Known { who: names!(Fstpnce), what: &["depends on op0"], reason: "where ST(0) is empty, nothing is stored" },
+    // Memory.
+    Known {
+        who: codes!(Bt_rm16_r16 Bt_rm32_r32 Bt_rm64_r64),
+        what: &["reads memory beside", "does not read all of memory", "depends on memory beside"],
+        reason: "the bit may be far from the operand's address",
+    },
+    Known {
+        who: codes!(
+            Bts_rm16_r16 Bts_rm32_r32 Bts_rm64_r64 Btr_rm16_r16 Btr_rm32_r32 Btr_rm64_r64 Btc_rm16_r16 Btc_rm32_r32 Btc_rm64_r64
+        ),
+        what: &[
+            "reads memory beside",
+            "does not read all of memory",
+            "depends on memory beside",
+            "writes memory beside",
+            "does not write all of memory",
+        ],
+        reason: "the bit may be far from the operand's address",
+    },
+    Known { who: names!(Enter), what: &["reads memory beside"], reason: "the new top of the stack must be writable" },
+    Known {
+        who: names!(Popa Popad),
+        what: &["reads memory beside"],
+        reason: "the stack pointer's slot is read too: what faults there is seen on processors",
+    },
+    Known {
+        who: codes!(Pushd_CS Pushd_DS Pushd_ES Pushd_FS Pushd_GS Pushd_SS),
+        what: &["does not write all of memory"],
+        reason: "only the selector is written into its slot, as on all recent processors",
+    },
+    Known {
+        who: names!(Maskmovq Maskmovdqu),
+        what: &["does not write all of memory"],
+        reason: "only the bytes that the mask selects are",
+    },
+    Known { who: names!(Clflush), what: &["does not depend on memory"], reason: "it is read only to see whether it may be" },
+    Known {
+        who: names!(Prefetchnta Prefetcht0 Prefetcht1 Prefetcht2),
+        what: &["does not ask for *", "does not depend on *"],
+        reason: "a hint, which is not taken",
+    },
+    // Registers that are asked for without need, or with more of them than is needed.
+    Known { who: &[Who::Any], what: &["asks for op0/op1"], reason: "a register less itself is zero, whatever it holds" },
+    Known {
+        who: names!(
+            Cvtdq2pd Cvtdq2ps Cvtpd2dq Cvtpd2ps Cvtpi2pd Cvtps2dq Cvtps2pd Cvttpd2dq Cvttps2dq Movq Pshufd Pshufhw Pshuflw Rcpps
+            Rsqrtps Sqrtpd Sqrtps
+        ),
+        what: &["asks for op0"],
+        reason: "the family's function hands every operation both operands, and this one does not look at the first",
+    },
+    Known {
+        who: names!(Pop),
+        what: &["asks for *"],
+        reason: "all of the stack pointer is kept, to be put back where the write faults",
+    },
+    Known { who: names!(Lea), what: &["asks for *"], reason: "the tables leave out what is above the result" },
+    Known { who: names!(Cbw), what: &["sets rax"], reason: "all of AX is written, AL with its own value" },
+    Known {
+        who: names!(Bswap),
+        what: &["does not ask for op0", "does not depend on op0"],
+        reason: "of 16 bits: undefined, and zero on processors",
+    },
+    Known {
+        who: codes!(Enterw_imm16_imm8),
+        what: &["asks for rbp", "does not set rbp"],
+        reason: "the tables have the frame pointer as wide as the stack or as the operand, by level",
+    },
+    Known { who: codes!(Enterd_imm16_imm8), what: &["does not set rsp"], reason: "on a 16-bit stack only SP changes" },
+];
+
+/// Encodings that never come to an end without an exception, or of which no case can be made.
+pub const IDLE: &[(&[Who], &str)] = &[
+    (
+        codes!(
+            Fstenv_m14byte Fstenv_m28byte Fstcw_m2byte Feni Fdisi Fclex Finit Fsetpm Fsave_m94byte Fsave_m108byte Fstsw_m2byte
+            Fstsw_AX
+        ),
+        "the decoder's names for WAIT with the instruction after it",
+    ),
+    (
+        codes!(Loopne_rel8_16_RCX Loope_rel8_16_RCX Loop_rel8_16_RCX Jrcxz_rel8_16),
+        "only AMD's processors have 16-bit branches in 64-bit mode",
+    ),
+    (names!(Ud0 Ud1 Ud2 Rsm), "always #UD here"),
+    (names!(Rdpmc), "there are no counters"),
+    (names!(Rdudbg Wrudbg), "only decoded where a processor is named that has it"),
+];

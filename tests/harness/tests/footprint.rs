@@ -1,0 +1,68 @@
+//! What every instruction touches, against the decoder's tables of what it touches.
+
+use dragoman_frontend::model::CpuModel;
+use harness::{
+    footprint::{IDLE, Judge, KNOWN, MODES},
+    generate::{Form, Generator, codes},
+};
+
+/// How often an instruction is made of each encoding in each mode, and how often more while something that must be seen in
+/// some case has not been seen.
+const ROUNDS: usize = 8;
+const MORE_ROUNDS: usize = 60;
+/// How many cases there are of each instruction.
+const CASES: usize = 4;
+/// On an emulated host, one encoding of so many is judged.
+const SHARE_WHEN_EMULATED: usize = 16;
+
+#[test]
+fn every_instruction_touches_what_the_tables_say() {
+    let is_emulated = std::env::var_os("DRAGOMAN_EMULATED_HOST").is_some();
+    let model = CpuModel::newest();
+    let mut judge = Judge::new(&model);
+    let share = if is_emulated { SHARE_WHEN_EMULATED } else { 1 };
+    let codes: Vec<_> = codes(&model).into_iter().step_by(share).collect();
+    let mut list = Vec::new();
+    for code in &codes {
+        let form = Form::of(*code);
+        // What is found of one encoding does not depend on which others there are.
+        let mut generator = Generator::new(*code as u64);
+        for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
+            for round in 0..MORE_ROUNDS {
+                if round >= ROUNDS && judge.times(*code) > 0 && !judge.is_waiting(*code) {
+                    break;
+                }
+                list.clear();
+                generator.make(&form, mode, CASES, &mut list);
+                for generated in &list {
+                    judge.judge(generated);
+                }
+            }
+        }
+    }
+    println!("{} runs of {} encodings", judge.runs(), codes.len());
+    let differences = judge.differences();
+    let mut wrong: Vec<String> = differences
+        .iter()
+        .filter(|(difference, _)| !KNOWN.iter().any(|known| known.covers(difference)))
+        .map(|(difference, example)| format!("{:?} {}: {example}", difference.code, difference.what))
+        .collect();
+    let is_idle = |code| IDLE.iter().any(|(who, _)| who.iter().any(|who| who.is(code)));
+    for code in &codes {
+        match (judge.times(*code), is_idle(*code)) {
+            (0, false) => wrong.push(format!("{code:?} never came to an end")),
+            (1.., true) => wrong.push(format!("{code:?} came to an end, and the list says that it cannot")),
+            _ => {}
+        }
+    }
+    // Of a part of the encodings, no row can be said to be of no use.
+    if !is_emulated {
+        let all: Vec<_> = differences.keys().collect();
+        let unused = |known: &harness::footprint::Known| {
+            let parts = known.unused(&all);
+            (!parts.is_empty()).then(|| format!("nothing differs as this row says, {}: {}", parts.join(", "), known.reason))
+        };
+        wrong.extend(KNOWN.iter().filter_map(unused));
+    }
+    assert!(wrong.is_empty(), "{} things are not as the tables say:\n{}", wrong.len(), wrong.join("\n"));
+}
