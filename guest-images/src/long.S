@@ -4,8 +4,6 @@
 #
 # Rule: every check prints one line and changes nothing that a later one needs. The status is 1 where all passed.
 
-        .include "report.inc"
-
         .set MAGIC, 0x1badb002
         .section .multiboot, "a"
         .align 4
@@ -72,12 +70,14 @@ start:
         mov     %eax, %cr0
         ljmp    $CODE64, $long_mode
 
-        .code64
+        .set BITS, 64
+        .include "report.inc"
+
 long_mode:
         mov     $stack_top, %rsp
         mov     $DATA, %eax
         mov     %eax, %ss
-        say     "long mode\n"
+        begin   "long mode"
 
         # Gates: all 256 vectors lead to stubs of eight bytes.
         mov     $idt, %rdi
@@ -113,11 +113,7 @@ long_mode:
         call    atomics
         call    vectors
 
-        mov     failures, %eax
-        mov     $DEBUG_EXIT, %edx
-        out     %eax, %dx
-        cli
-        hlt
+        finish
 
 # Runs what follows with `\vector` expected; the handler resumes at `\resume` with what was pushed in `caught`.
         .macro catch resume
@@ -185,7 +181,7 @@ paging:
         movq    $page + PRESENT, table                          # read-only, supervisor
         invlpg  SCENE
         movl    $0x1234, page
-        expect_equal $0x1234, SCENE, "a page is seen through its alias"
+        expect32 SCENE, 0x1234, "a page is seen through its alias"
         catch   1f
         movl    $1, SCENE
 1:      expect_fault 14, 3, "a write to a read-only page is #PF(3)"
@@ -196,7 +192,7 @@ paging:
         and     $~0x10000, %rax
         mov     %rax, %cr0
         movl    $5, SCENE
-        expect_equal $5, page, "without WP the supervisor may write"
+        expect32 page, 5, "without WP the supervisor may write"
         or      $0x10000, %rax
         mov     %rax, %cr0
         movq    $0, table
@@ -242,7 +238,7 @@ paging:
         catch   1f
         movq    $-1, SCENE + 0xffc
 1:      expect_fault 14, 2, "a store that runs into an absent page is #PF(2)"
-        expect_equal $0, page + 0xffc, "and leaves no trace before it"
+        expect32 page + 0xffc, 0, "and leaves no trace before it"
         # Double fault: the handler of #PF cannot be reached.
         movb    $0x0e, idt + 14 * 16 + 5                        # not present
         catch   1f
@@ -540,12 +536,12 @@ atomics:
         lock xaddl %eax, page
         cmp     $5, %eax
         expect  e, "LOCK XADD returns the old value"
-        expect_equal $12, page, "LOCK XADD adds"
+        expect32 page, 12, "LOCK XADD adds"
         mov     $12, %eax
         mov     $99, %ecx
         lock cmpxchgl %ecx, page
         expect  e, "LOCK CMPXCHG finds its value"
-        expect_equal $99, page, "LOCK CMPXCHG stores"
+        expect32 page, 99, "LOCK CMPXCHG stores"
         movq    $1, page + 16
         movq    $2, page + 24
         mov     $1, %eax
@@ -558,7 +554,7 @@ atomics:
         expect  e, "LOCK CMPXCHG16B stores"
         movl    $0, page + 61
         lock incl page + 61
-        expect_equal $1, page + 61, "LOCK across a cache line"
+        expect32 page + 61, 1, "LOCK across a cache line"
         catch   1f
         .byte   0xf0, 0x89, 0xc0                # LOCK MOV EAX, EAX
 1:      expect_fault 6, 0, "LOCK where it is not allowed is #UD"
@@ -653,28 +649,6 @@ handler:
         mov     saved_rbx, %rbx
         iretq
 
-# Prints the text at RSI on COM1. Keeps all other registers.
-print:
-        push    %rax
-        push    %rbx
-        push    %rdx
-1:      mov     (%rsi), %bl
-        test    %bl, %bl
-        jz      3f
-2:      mov     $LINE_STATUS, %edx
-        in      %dx, %al
-        test    $TRANSMITTER_EMPTY, %al
-        jz      2b
-        mov     $COM1, %edx
-        mov     %bl, %al
-        out     %al, %dx
-        inc     %rsi
-        jmp     1b
-3:      pop     %rdx
-        pop     %rbx
-        pop     %rax
-        ret
-
         .data
         .align 16
 gdt:    .quad   0
@@ -702,8 +676,6 @@ task:   .long   0
         .word   0, 0x68
 with_error_code:
         .long   0x27d00                         # 8, 10 to 14 and 17
-failures:
-        .long   0
         .align 64
 patched:
         .skip   64

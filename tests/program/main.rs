@@ -6,3 +6,4 @@ mod guest;
 mod images;
 mod linux;
 mod own_guests;
+mod processor_guests;

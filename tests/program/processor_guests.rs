@@ -1,0 +1,41 @@
+//! Our own guests that check the processor and the interrupts of the board, a line for each check: what each prints is
+//! compared as a whole with the names of its checks, which are in `checks/`.
+
+use crate::guest::{guests, run};
+
+/// Where flat images are loaded and start.
+const BOOT_SECTOR: &str = "0x7c00";
+
+/// Runs the guest `image` and expects its `title`, then that each of `checks` passed, in this order, then its end.
+fn passes(image: &str, title: &str, checks: &str) {
+    let Some(path) = guests(&format!("own/{image}")) else { return };
+    let path = path.to_string_lossy();
+    let mut arguments = vec!["run", &path, "--debug-exit", "--timeout", "120"];
+    if image.ends_with(".bin") {
+        arguments.extend(["--flat", BOOT_SECTOR]);
+    }
+    let output = run(&arguments);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let passed: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("ok   ")).collect();
+    let others: Vec<&str> = printed.lines().filter(|line| !line.starts_with("ok   ")).collect();
+    let missing: Vec<&str> = checks.lines().filter(|check| !passed.contains(check)).collect();
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((others, missing, messages.as_ref()), (vec![title, "end"], vec![], ""), "{printed}");
+    assert_eq!(passed, checks.lines().collect::<Vec<_>>(), "{image}: other checks than `checks/` lists");
+    assert_eq!(output.status.code(), Some(1), "{image}");
+}
+
+#[test]
+fn real_mode_raises_each_exception_where_it_belongs() {
+    passes("real_exceptions.bin", "real mode: exceptions", include_str!("checks/real_exceptions.txt"));
+}
+
+#[test]
+fn real_mode_has_its_frames_flags_and_stacks() {
+    passes("real_flow.bin", "real mode: flow", include_str!("checks/real_flow.txt"));
+}
+
+#[test]
+fn real_mode_is_interrupted_by_each_source_of_the_8259_pair() {
+    passes("real_interrupts.bin", "real mode: interrupts", include_str!("checks/real_interrupts.txt"));
+}
