@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dragoman_frontend::{
-    fault::Fault,
+    fault::{Fault, vector},
     post_mortem::Raised,
     semantics::system::{Event, EventKind, Link, TripleFault, interrupts::raise},
 };
@@ -71,7 +71,8 @@ impl InterpretedVcpu {
             let hits = self.cpu.instruction_breakpoints();
             if !hits.is_empty() {
                 self.cpu.state.dr6 |= hits;
-                return self.cpu.raise(Event::exception(Fault::DB));
+                // A fault, but the one fault whose frame does not hold RF: its handler sets it to go on.
+                return self.cpu.raise(Event::exception(Fault::trap(vector::DB)));
             }
         }
         // Beforehand, because delivering a software interrupt takes it back.
@@ -168,7 +169,7 @@ impl InterpretedVcpu {
         if !events.pending_debug.is_empty() {
             let conditions = std::mem::take(&mut self.cpu.state.events.pending_debug);
             self.cpu.state.dr6 |= conditions;
-            self.cpu.raise(Event::exception(Fault::trap(1)))?;
+            self.cpu.raise(Event::exception(Fault::trap(vector::DB)))?;
             return Ok(true);
         }
         if events.nmi_pending && !events.nmi_blocked {
