@@ -39,3 +39,8 @@ fn real_mode_has_its_frames_flags_and_stacks() {
 fn real_mode_is_interrupted_by_each_source_of_the_8259_pair() {
     passes("real_interrupts.bin", "real mode: interrupts", include_str!("checks/real_interrupts.txt"));
 }
+
+#[test]
+fn protected_mode_raises_each_exception_with_its_error_code() {
+    passes("protected_exceptions.elf", "protected mode: exceptions", include_str!("checks/protected_exceptions.txt"));
+}
