@@ -44,3 +44,8 @@ fn real_mode_is_interrupted_by_each_source_of_the_8259_pair() {
 fn protected_mode_raises_each_exception_with_its_error_code() {
     passes("protected_exceptions.elf", "protected mode: exceptions", include_str!("checks/protected_exceptions.txt"));
 }
+
+#[test]
+fn protected_mode_checks_its_segments() {
+    passes("protected_segments.elf", "protected mode: segments", include_str!("checks/protected_segments.txt"));
+}
