@@ -49,3 +49,8 @@ fn protected_mode_raises_each_exception_with_its_error_code() {
 fn protected_mode_checks_its_segments() {
     passes("protected_segments.elf", "protected mode: segments", include_str!("checks/protected_segments.txt"));
 }
+
+#[test]
+fn protected_mode_goes_through_gates_from_ring_to_ring() {
+    passes("protected_gates.elf", "protected mode: gates", include_str!("checks/protected_gates.txt"));
+}
