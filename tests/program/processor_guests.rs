@@ -54,3 +54,8 @@ fn protected_mode_checks_its_segments() {
 fn protected_mode_goes_through_gates_from_ring_to_ring() {
     passes("protected_gates.elf", "protected mode: gates", include_str!("checks/protected_gates.txt"));
 }
+
+#[test]
+fn protected_mode_switches_tasks() {
+    passes("protected_tasks.elf", "protected mode: tasks", include_str!("checks/protected_tasks.txt"));
+}
