@@ -59,3 +59,8 @@ fn protected_mode_goes_through_gates_from_ring_to_ring() {
 fn protected_mode_switches_tasks() {
     passes("protected_tasks.elf", "protected mode: tasks", include_str!("checks/protected_tasks.txt"));
 }
+
+#[test]
+fn virtual_8086_mode_is_entered_left_and_virtualised() {
+    passes("virtual_8086.elf", "virtual-8086 mode", include_str!("checks/virtual_8086.txt"));
+}
