@@ -64,3 +64,8 @@ fn protected_mode_switches_tasks() {
 fn virtual_8086_mode_is_entered_left_and_virtualised() {
     passes("virtual_8086.elf", "virtual-8086 mode", include_str!("checks/virtual_8086.txt"));
 }
+
+#[test]
+fn protected_mode_keeps_to_ring_0_what_is_a_systems() {
+    passes("protected_system.elf", "protected mode: system", include_str!("checks/protected_system.txt"));
+}
