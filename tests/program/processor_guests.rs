@@ -69,3 +69,8 @@ fn virtual_8086_mode_is_entered_left_and_virtualised() {
 fn protected_mode_keeps_to_ring_0_what_is_a_systems() {
     passes("protected_system.elf", "protected mode: system", include_str!("checks/protected_system.txt"));
 }
+
+#[test]
+fn paging_of_32_bits_translates_and_refuses() {
+    passes("paging_32.elf", "32-bit paging", include_str!("checks/paging_32.txt"));
+}
