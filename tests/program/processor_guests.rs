@@ -74,3 +74,8 @@ fn protected_mode_keeps_to_ring_0_what_is_a_systems() {
 fn paging_of_32_bits_translates_and_refuses() {
     passes("paging_32.elf", "32-bit paging", include_str!("checks/paging_32.txt"));
 }
+
+#[test]
+fn paging_with_pae_translates_and_refuses() {
+    passes("paging_pae.elf", "PAE paging", include_str!("checks/paging_pae.txt"));
+}
