@@ -79,3 +79,8 @@ fn paging_of_32_bits_translates_and_refuses() {
 fn paging_with_pae_translates_and_refuses() {
     passes("paging_pae.elf", "PAE paging", include_str!("checks/paging_pae.txt"));
 }
+
+#[test]
+fn protected_mode_of_16_bits_is_entered_and_left() {
+    passes("protected_16.bin", "16-bit protected mode", include_str!("checks/protected_16.txt"));
+}
