@@ -84,3 +84,8 @@ fn paging_with_pae_translates_and_refuses() {
 fn protected_mode_of_16_bits_is_entered_and_left() {
     passes("protected_16.bin", "16-bit protected mode", include_str!("checks/protected_16.txt"));
 }
+
+#[test]
+fn long_mode_raises_each_exception_on_the_right_stack() {
+    passes("long_exceptions.elf", "64-bit mode: exceptions", include_str!("checks/long_exceptions.txt"));
+}
