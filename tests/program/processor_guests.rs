@@ -89,3 +89,8 @@ fn protected_mode_of_16_bits_is_entered_and_left() {
 fn long_mode_raises_each_exception_on_the_right_stack() {
     passes("long_exceptions.elf", "64-bit mode: exceptions", include_str!("checks/long_exceptions.txt"));
 }
+
+#[test]
+fn long_mode_goes_through_its_gates_and_code_sizes() {
+    passes("long_rings.elf", "64-bit mode: rings", include_str!("checks/long_rings.txt"));
+}
