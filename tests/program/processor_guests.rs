@@ -94,3 +94,8 @@ fn long_mode_raises_each_exception_on_the_right_stack() {
 fn long_mode_goes_through_its_gates_and_code_sizes() {
     passes("long_rings.elf", "64-bit mode: rings", include_str!("checks/long_rings.txt"));
 }
+
+#[test]
+fn long_mode_is_called_fast_and_returns_fast() {
+    passes("long_calls.elf", "64-bit mode: calls", include_str!("checks/long_calls.txt"));
+}
