@@ -99,3 +99,8 @@ fn long_mode_goes_through_its_gates_and_code_sizes() {
 fn long_mode_is_called_fast_and_returns_fast() {
     passes("long_calls.elf", "64-bit mode: calls", include_str!("checks/long_calls.txt"));
 }
+
+#[test]
+fn paging_of_four_levels_translates_and_refuses() {
+    passes("paging_long.elf", "4-level paging", include_str!("checks/paging_long.txt"));
+}
