@@ -323,7 +323,7 @@ impl Machine for Recorder {
     }
 
     fn begin_mmx(&mut self) -> Result<(), Fault> {
-        x87::check_pending(&self.state)
+        x87::check_pending(self)
     }
 
     fn mmx(&mut self, register: u8) -> u64 {
