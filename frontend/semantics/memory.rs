@@ -16,13 +16,13 @@ pub fn effective_address(state: &VcpuState, insn: &Insn) -> u64 {
 impl dyn Cpu + '_ {
     /// The linear address of `size` bytes at `insn`'s memory operand.
     pub(super) fn operand_address(&self, insn: &Insn, size: u64, is_write: bool) -> Result<GuestVirt, Fault> {
-        segmentation::linear(self.state(), insn.segment, effective_address(self.state(), insn), size, is_write)
+        segmentation::canonical(self.state(), insn.segment, effective_address(self.state(), insn), size, is_write)
     }
 
     /// Reads `width` bits at `delta` bytes into `insn`'s memory operand.
     pub(super) fn read_operand(&mut self, insn: &Insn, delta: u64, width: Width) -> Result<u64, Fault> {
         let offset = insn.address_width.truncate(effective_address(self.state(), insn).wrapping_add(delta));
-        let at = segmentation::linear(self.state(), insn.segment, offset, width.bytes(), false)?;
+        let at = segmentation::canonical(self.state(), insn.segment, offset, width.bytes(), false)?;
         self.read(at, width, Privilege::Current)
     }
 

@@ -19,6 +19,17 @@ pub fn linear(state: &VcpuState, segment: SegmentUse, offset: u64, size: u64, is
     linear_in(register, offset, size, is_write, segment_fault(segment.index()))
 }
 
+/// As [`linear`], for code that reaches memory without saying through which segment: in 64-bit mode, all of the access must
+/// be canonical too.
+pub fn canonical(state: &VcpuState, segment: SegmentUse, offset: u64, size: u64, is_write: bool) -> Result<GuestVirt, Fault> {
+    let at = linear(state, segment, offset, size, is_write)?;
+    let is_canonical = |at: GuestVirt| at.is_canonical(state.linear_bits());
+    if state.is_64bit() && !(is_canonical(at) && is_canonical(GuestVirt(at.0.wrapping_add(size - 1)))) {
+        return Err(segment_fault(segment.index()));
+    }
+    Ok(at)
+}
+
 /// As [`linear`], through a segment that need not be in a register; `refused` where it forbids the access.
 pub fn linear_in(segment: &Segment, offset: u64, size: u64, is_write: bool, refused: Fault) -> Result<GuestVirt, Fault> {
     let rights = segment.attributes;

@@ -4,7 +4,7 @@
 use dragoman_state::{Gpr, Width};
 
 use super::super::{
-    AtomicOp, BinaryOp, Cpu, FlagRule, Machine,
+    AtomicOp, BinaryOp, Cpu, FlagRule, Machine, effective_address, segmentation,
     table::{Row, helper, row},
 };
 use crate::{
@@ -122,12 +122,14 @@ fn cmpxchg8b<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `CMPXCHG16B m128`: as CMPXCHG8B with 64-bit registers; memory must be aligned to 16 bytes.
+/// `CMPXCHG16B m128`: as CMPXCHG8B with 64-bit registers; memory must be aligned to 16 bytes, which is found out before
+/// whether its address is canonical.
 fn cmpxchg16b(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
-    let at = cpu.operand_address(i, 16, true)?;
+    let at = segmentation::linear(cpu.state(), i.segment, effective_address(cpu.state(), i), 16, true)?;
     if at.0 % 16 != 0 {
         return Err(Fault::GP0);
     }
+    let at = cpu.operand_address(i, 16, true)?;
     let wide = |cpu: &dyn Cpu, high, low| u128::from(cpu.state().gpr[high]) << 64 | u128::from(cpu.state().gpr[low]);
     let (expected, new) = (wide(cpu, Gpr::RDX, Gpr::RAX), wide(cpu, Gpr::RCX, Gpr::RBX));
     let old = cpu.compare_exchange_16(at, expected, new, i.is_locked())?;

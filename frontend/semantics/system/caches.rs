@@ -74,7 +74,7 @@ fn invlpg(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 fn invpcid(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let wide = if cpu.state().is_64bit() { Width::Qword } else { Width::Dword };
     let kind = wide.truncate(cpu.state().gpr[Gpr(i.operands[0].register)]);
-    let at = segmentation::linear(cpu.state(), i.segment, effective_address(cpu.state(), i), 16, false)?;
+    let at = cpu.operand_address(i, 16, false)?;
     let context = cpu.read(at, Width::Qword, Privilege::Current)?;
     let address = cpu.read(GuestVirt(at.0.wrapping_add(8)), Width::Qword, Privilege::Current)?;
     let state = cpu.state();

@@ -53,7 +53,7 @@ impl Stack {
         let refused = Fault::ss(self.error);
         let subject = Subject::stack(&self.segment, offset);
         if self.width == Width::Qword {
-            let is_outside = !is_canonical(cpu.state(), offset);
+            let is_outside = [offset, offset.wrapping_add(size - 1)].into_iter().any(|at| !is_canonical(cpu.state(), at));
             refuse_where(cpu, refused, subject, &[(is_outside, "is not canonical")])?;
             return Ok(GuestVirt(offset));
         }

@@ -70,14 +70,21 @@ fn vector_count(cpu: &dyn Cpu) -> usize {
     if cpu.state().is_64bit() { 16 } else { 8 }
 }
 
+/// Where the image is. That it is not aligned is found out after what the segment refuses.
 fn image_address(cpu: &dyn Cpu, i: &Insn, is_write: bool) -> Result<GuestVirt, Fault> {
     let at = cpu.operand_address(i, 512, is_write)?;
     if at.0 % 16 == 0 { Ok(at) } else { Err(Fault::GP0) }
 }
 
+/// The end of the image at `at`, which processors look for before anything else of it.
+fn last_byte(at: GuestVirt) -> GuestVirt {
+    GuestVirt(at.0.wrapping_add(511))
+}
+
 /// `FXSAVE`, `FXSAVE64`.
 fn fxsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let at = image_address(cpu, i, true)?;
+    cpu.check_write(last_byte(at), 1, Privilege::Current)?;
     cpu.check_write(at, 512, Privilege::Current)?;
     let (state, count) = (cpu.state(), vector_count(cpu));
     let mut image = [0u64; IMAGE_WORDS];
@@ -114,7 +121,7 @@ fn fxrstor(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let at = image_address(cpu, i, false)?;
     let count = vector_count(cpu);
     // All of the image must be there, and software's part is never looked at.
-    cpu.read(GuestVirt(at.0.wrapping_add(504)), Width::Qword, Privilege::Current)?;
+    cpu.read(last_byte(at), Width::Byte, Privilege::Current)?;
     let mut image = [0u64; IMAGE_WORDS];
     for (n, word) in image.iter_mut().enumerate().take(20 + 2 * count) {
         *word = cpu.read(GuestVirt(at.0.wrapping_add(8 * n as u64)), Width::Qword, Privilege::Current)?;
