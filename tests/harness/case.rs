@@ -93,6 +93,8 @@ pub enum Access {
     Code,
     /// Everything.
     Everything,
+    /// Nothing; ring 0 may read and write.
+    Supervisor,
 }
 
 /// Which pages are mapped while a case runs; no others are.
@@ -142,7 +144,7 @@ impl PageMap {
 impl Access {
     /// Whether it may be written.
     pub const fn is_writable(self) -> bool {
-        matches!(self, Self::ReadWrite | Self::Everything)
+        matches!(self, Self::ReadWrite | Self::Everything | Self::Supervisor)
     }
 
     /// Whether it may be executed.

@@ -9,13 +9,16 @@ pub mod engine;
 pub mod footprint;
 pub mod generate;
 pub mod judge;
+pub mod known;
 pub mod layout;
 mod mode;
 pub mod naive;
 pub mod native;
+mod operand;
 pub mod record;
 mod registers;
 pub mod row;
+pub mod sweep;
 pub mod vectors;
 
 pub use mode::Mode;

@@ -86,7 +86,8 @@ impl Memory {
             let fill = if access.is_executable() { HLT } else { BACKGROUND };
             self.write_physical(frame, &[fill; PAGE as usize]);
             self.pages.push(Mapped { linear, frame, access });
-            let rights = PRESENT | USER | if access.is_writable() { WRITABLE } else { 0 };
+            let user = if access == Access::Supervisor { 0 } else { USER };
+            let rights = PRESENT | user | if access.is_writable() { WRITABLE } else { 0 };
             let no_execute = if mode.is_long() && !access.is_executable() { NO_EXECUTE } else { 0 };
             self.map_page(mode, linear, frame, rights | no_execute);
         }
@@ -175,6 +176,15 @@ impl Memory {
                 self.write_physical(mapped.frame + at % PAGE, &vec![fill; range.len()]);
             }
         }
+    }
+
+    /// The case's pages that hold no code, and what each holds now.
+    pub fn data_pages(&self) -> impl Iterator<Item = (u64, [u8; PAGE as usize])> {
+        self.pages.iter().filter(|mapped| !mapped.access.is_executable()).map(|mapped| {
+            let mut bytes = [0; PAGE as usize];
+            self.read_physical(mapped.frame, &mut bytes);
+            (mapped.linear, bytes)
+        })
     }
 
     /// Every page that user code or the processor could have changed, page tables apart: its linear address and what it

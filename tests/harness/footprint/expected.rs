@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dragoman_state::{Gpr, RFlags, VcpuState};
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, OpKind, Register, RflagsBits, UsedMemory};
+use dragoman_state::{RFlags, VcpuState};
+use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, RflagsBits, UsedMemory};
 
 use super::{
     memory::Span,
     place::{Bytes, Place},
 };
+use crate::operand::{address, counter, value};
 
 /// How sure it is that something is read, and that it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,27 +103,8 @@ impl Expected {
     }
 }
 
-/// What a register holds; of a segment register, its base.
-fn value(register: Register, state: &VcpuState) -> u64 {
-    if register.is_segment_register() {
-        let is_flat = state.is_64bit() && !matches!(register, Register::FS | Register::GS);
-        return if is_flat { 0 } else { state.segments[register.number()].base };
-    }
-    if !register.is_gpr() {
-        return 0;
-    }
-    let value = state.gpr[Gpr(register.full_register().number() as u8)];
-    match register.size() {
-        8 => value,
-        4 => value & 0xffff_ffff,
-        2 => value & 0xffff,
-        _ => value & 0xff,
-    }
-}
-
 fn operand(memory: &UsedMemory, insn: &Instruction, state: &VcpuState) -> Operand {
-    let at = memory.virtual_address(0, |register, _, _| Some(value(register, state))).unwrap_or_default();
-    let at = if state.is_64bit() { at } else { at & 0xffff_ffff };
+    let at = address(memory, state);
     let (is_read, may_be_read, is_written, may_be_written) = access(memory.access());
     let size = memory.memory_size().size() as u64;
     let span = if insn.is_string_instruction() && (insn.has_rep_prefix() || insn.has_repne_prefix()) {
@@ -136,25 +118,11 @@ fn operand(memory: &UsedMemory, insn: &Instruction, state: &VcpuState) -> Operan
 /// All elements of a repeated string instruction.
 fn repeated(at: u64, insn: &Instruction, state: &VcpuState) -> Span {
     let size = insn.memory_size().size() as u64;
-    let counter = match insn.op_kinds().find_map(address_size) {
-        Some(2) => Register::CX,
-        Some(4) => Register::ECX,
-        _ => Register::RCX,
-    };
-    let count = value(counter, state);
+    let count = value(counter(insn), state);
     if state.rflags.contains(RFlags::DF) {
         (at.wrapping_sub(size * count.saturating_sub(1)), at.wrapping_add(if count == 0 { 0 } else { size }))
     } else {
         (at, at.wrapping_add(size * count))
-    }
-}
-
-fn address_size(kind: OpKind) -> Option<u32> {
-    match kind {
-        OpKind::MemorySegSI | OpKind::MemoryESDI => Some(2),
-        OpKind::MemorySegESI | OpKind::MemoryESEDI => Some(4),
-        OpKind::MemorySegRSI | OpKind::MemoryESRDI => Some(8),
-        _ => None,
     }
 }
 

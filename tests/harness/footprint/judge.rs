@@ -14,26 +14,18 @@ use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic};
 use super::{
     bench::{Bench, Decoded, Run, Start},
     expected::Expected,
-    prepare::prepare,
+    stage::CaseOnState,
     trial::Trial,
 };
 use crate::{
     Mode,
     case::Case,
-    generate::{Generated, Random},
+    generate::{Generated, Random, prepare},
+    known::Difference,
 };
 
 /// The modes in which encodings differ.
 pub const MODES: [Mode; 3] = [Mode::Long64, Mode::Prot32, Mode::Prot16];
-
-/// One way in which an encoding differs from the tables.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Difference {
-    /// The encoding.
-    pub code: Code,
-    /// What it does or does not do.
-    pub what: String,
-}
 
 /// Collects evidence.
 pub struct Judge {
@@ -97,7 +89,7 @@ impl Judge {
         let templates = self.bench.templates(generated.case.mode).to_vec();
         for template in &templates {
             let mut case = generated.case;
-            prepare(&mut case, insn, template, &mut self.random);
+            prepare(&mut CaseOnState { case: &mut case, state: template }, insn, &mut self.random);
             let mut start = self.bench.start(&case, template);
             quieten(&mut start.state);
             if insn.mnemonic() == Mnemonic::Clts {

@@ -7,11 +7,11 @@ mod known;
 mod memory;
 mod observed;
 mod place;
-mod prepare;
 mod processor;
 mod recorder;
 mod spoilt;
+mod stage;
 mod trial;
 
-pub use judge::{Difference, Judge, MODES};
-pub use known::{IDLE, KNOWN, Known, Who};
+pub use judge::{Judge, MODES};
+pub use known::{IDLE, KNOWN};

@@ -37,6 +37,16 @@ impl Form {
         }
     }
 
+    /// Whether it may have a memory operand in its bytes.
+    pub fn can_have_memory(&self) -> bool {
+        self.must_have_memory() || self.info.op_kinds().iter().any(|kind| is_register_or_memory(*kind))
+    }
+
+    /// Whether it has one in any case.
+    pub fn must_have_memory(&self) -> bool {
+        self.info.op_kinds().iter().any(|kind| matches!(kind, Kind::mem | Kind::mem_offs | Kind::seg_rBX_al))
+    }
+
     /// Whether there is such an instruction in `mode`.
     pub fn exists_in(&self, mode: Mode) -> bool {
         match mode.bitness() {
@@ -185,34 +195,34 @@ impl Form {
     }
 }
 
+/// Whether an operand of this kind is a register or memory.
+fn is_register_or_memory(kind: Kind) -> bool {
+    matches!(kind, Kind::r8_or_mem | Kind::r16_or_mem | Kind::r32_or_mem | Kind::r64_or_mem | Kind::mm_or_mem | Kind::xmm_or_mem)
+}
+
 /// Whether an operand of this kind is in a ModR/M byte.
 fn is_in_modrm(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::mem
-            | Kind::r8_or_mem
-            | Kind::r16_or_mem
-            | Kind::r32_or_mem
-            | Kind::r64_or_mem
-            | Kind::mm_or_mem
-            | Kind::xmm_or_mem
-            | Kind::r8_reg
-            | Kind::r16_reg
-            | Kind::r16_reg_mem
-            | Kind::r16_rm
-            | Kind::r32_reg
-            | Kind::r32_reg_mem
-            | Kind::r32_rm
-            | Kind::r64_reg
-            | Kind::r64_reg_mem
-            | Kind::r64_rm
-            | Kind::seg_reg
-            | Kind::mm_reg
-            | Kind::mm_rm
-            | Kind::xmm_reg
-            | Kind::xmm_rm
-            | Kind::cr_reg
-            | Kind::dr_reg
-            | Kind::tr_reg
-    )
+    is_register_or_memory(kind)
+        || matches!(
+            kind,
+            Kind::mem
+                | Kind::r8_reg
+                | Kind::r16_reg
+                | Kind::r16_reg_mem
+                | Kind::r16_rm
+                | Kind::r32_reg
+                | Kind::r32_reg_mem
+                | Kind::r32_rm
+                | Kind::r64_reg
+                | Kind::r64_reg_mem
+                | Kind::r64_rm
+                | Kind::seg_reg
+                | Kind::mm_reg
+                | Kind::mm_rm
+                | Kind::xmm_reg
+                | Kind::xmm_rm
+                | Kind::cr_reg
+                | Kind::dr_reg
+                | Kind::tr_reg
+        )
 }

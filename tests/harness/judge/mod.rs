@@ -14,6 +14,7 @@ use dragoman_frontend::{
 use dragoman_state::{Segment, VcpuState};
 
 pub use difference::Difference;
+pub(crate) use difference::between;
 pub use setup::{Fill, Setup};
 
 use crate::{

@@ -30,7 +30,7 @@ pub struct Memory {
 
 const fn protection(access: Access) -> i32 {
     match access {
-        Access::Absent => libc::PROT_NONE,
+        Access::Absent | Access::Supervisor => libc::PROT_NONE,
         Access::ReadOnly => libc::PROT_READ,
         Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         Access::Code => libc::PROT_READ | libc::PROT_EXEC,

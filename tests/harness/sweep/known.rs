@@ -1,0 +1,28 @@
+//! Where a fault leaves something, or comes otherwise than the sweep expects, and nobody is to mend it, each with the
+//! reason. What is said of processors was seen on an Emerald Rapids.
+
+use crate::known::{Known, codes, names};
+
+/// The list.
+pub const KNOWN: &[Known] = &[
+    Known {
+        who: codes!(Pushd_CS Pushd_DS Pushd_ES Pushd_FS Pushd_GS Pushd_SS),
+        what: &["does not fault"],
+        reason: "only the selector is written into its slot, as on all recent processors",
+    },
+    Known {
+        who: names!(Pusha Pushad Enter),
+        what: &["writes a part before it faults"],
+        reason: "what was pushed before lies below the stack pointer, which has not moved; so it does on processors",
+    },
+    Known {
+        who: names!(Arpl),
+        what: &["gives another error code"],
+        reason: "it reads, and writes only where the level is to change; so do processors",
+    },
+    Known {
+        who: names!(Fxsave Fxsave64 Fxrstor Fxrstor64),
+        what: &["gives another address"],
+        reason: "the last byte of the image is looked for first, as by processors",
+    },
+];
