@@ -1,8 +1,8 @@
 //! Rows and generated cases: instructions with what they start from and what they must leave behind, run on the engines
 //! and on the host's own processor.
 //!
-//! Rule of this crate: an expectation comes from the manual or from silicon, never from an engine of ours. The format of
-//! rows is described in README.md of this folder; the rows themselves are in tests/insn.
+//! Rule of this crate: an expectation comes from the manual, from the decoder's tables or from silicon, never from an engine
+//! of ours. README.md of this folder describes the parts; the rows are in tests/insn.
 
 pub mod case;
 pub mod engine;

@@ -16,7 +16,7 @@ const MODES: [Mode; 3] = [Mode::Long64, Mode::Prot32, Mode::Prot16];
 /// How many failures are spelled out.
 const SHOWN: usize = 40;
 /// On an emulated host, one case of so many is run.
-const SHARE_WHEN_EMULATED: u64 = 31;
+const SHARE_WHEN_EMULATED: u64 = 61;
 
 #[test]
 fn every_engine_computes_what_the_manual_says() {
