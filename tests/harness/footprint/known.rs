@@ -6,6 +6,11 @@ use crate::known::{Known, Who, codes, names};
 pub const KNOWN: &[Known] = &[
     // Names that the tables do not have.
     Known { who: names!(Call Jmp), what: &["changes cs"], reason: "far ones; the tables name no CS" },
+    Known {
+        who: codes!(Call_m1616 Call_m1632 Call_m1664),
+        what: &["depends on ss"],
+        reason: "32-bit code that is called uses the stack as SS says; the tables have 64-bit mode alone",
+    },
     Known { who: names!(Retf Iret Iretd), what: &["changes cs"], reason: "the tables name no CS" },
     Known { who: names!(Syscall Sysenter), what: &["changes cs", "changes ss"], reason: "the tables name no segment registers" },
     Known {

@@ -21,6 +21,11 @@ pub const KNOWN: &[Known] = &[
         reason: "it reads, and writes only where the level is to change; so do processors",
     },
     Known {
+        who: codes!(Call_m1616 Call_m1632 Call_m1664),
+        what: &["raises another exception"],
+        reason: "the stack is used as the code that is called uses it, 32-bit code with half of the pointer; so by processors",
+    },
+    Known {
         who: names!(Fxsave Fxsave64 Fxrstor Fxrstor64),
         what: &["gives another address"],
         reason: "the last byte of the image is looked for first, as by processors",
