@@ -3,14 +3,22 @@
 
 use crate::guest::{guests, run};
 
+/// The model that is the default.
+const DEFAULT: &str = "x86-64-v1";
+
 /// Where flat images are loaded and start.
 const BOOT_SECTOR: &str = "0x7c00";
 
 /// Runs the guest `image` and expects its `title`, then that each of `checks` passed, in this order, then its end.
 fn passes(image: &str, title: &str, checks: &str) {
+    passes_on(DEFAULT, image, title, checks);
+}
+
+/// The same on the processor `cpu`.
+fn passes_on(cpu: &str, image: &str, title: &str, checks: &str) {
     let Some(path) = guests(&format!("own/{image}")) else { return };
     let path = path.to_string_lossy();
-    let mut arguments = vec!["run", &path, "--debug-exit", "--timeout", "120"];
+    let mut arguments = vec!["run", &path, "--debug-exit", "--timeout", "120", "--cpu", cpu];
     if image.ends_with(".bin") {
         arguments.extend(["--flat", BOOT_SECTOR]);
     }
@@ -103,4 +111,9 @@ fn long_mode_is_called_fast_and_returns_fast() {
 #[test]
 fn paging_of_four_levels_translates_and_refuses() {
     passes("paging_long.elf", "4-level paging", include_str!("checks/paging_long.txt"));
+}
+
+#[test]
+fn paging_of_five_levels_translates_and_refuses() {
+    passes_on("x86-64-v1,+la57", "paging_57.elf", "5-level paging", include_str!("checks/paging_57.txt"));
 }
