@@ -3,22 +3,20 @@
 
 use crate::guest::{guests, run};
 
-/// The model that is the default.
-const DEFAULT: &str = "x86-64-v1";
-
 /// Where flat images are loaded and start.
 const BOOT_SECTOR: &str = "0x7c00";
 
 /// Runs the guest `image` and expects its `title`, then that each of `checks` passed, in this order, then its end.
 fn passes(image: &str, title: &str, checks: &str) {
-    passes_on(DEFAULT, image, title, checks);
+    passes_with(&[], image, title, checks);
 }
 
-/// The same on the processor `cpu`.
-fn passes_on(cpu: &str, image: &str, title: &str, checks: &str) {
+/// The same with further options.
+fn passes_with(options: &[&str], image: &str, title: &str, checks: &str) {
     let Some(path) = guests(&format!("own/{image}")) else { return };
     let path = path.to_string_lossy();
-    let mut arguments = vec!["run", &path, "--debug-exit", "--timeout", "120", "--cpu", cpu];
+    let mut arguments = vec!["run", &path, "--debug-exit", "--timeout", "120"];
+    arguments.extend(options);
     if image.ends_with(".bin") {
         arguments.extend(["--flat", BOOT_SECTOR]);
     }
@@ -115,5 +113,10 @@ fn paging_of_four_levels_translates_and_refuses() {
 
 #[test]
 fn paging_of_five_levels_translates_and_refuses() {
-    passes_on("x86-64-v1,+la57", "paging_57.elf", "5-level paging", include_str!("checks/paging_57.txt"));
+    passes_with(&["--cpu", "x86-64-v1,+la57"], "paging_57.elf", "5-level paging", include_str!("checks/paging_57.txt"));
+}
+
+#[test]
+fn the_local_apic_orders_sends_and_times_interrupts() {
+    passes("local_apic.elf", "local APIC", include_str!("checks/local_apic.txt"));
 }

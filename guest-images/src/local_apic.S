@@ -1,0 +1,502 @@
+# The local APIC: interrupts that a processor sends itself, priorities and nesting, errors, the timer in its three modes, NMI,
+# and x2APIC mode.
+#
+# SDM vol. 3 §10.4 (local APIC, APIC_BASE), §10.5 (local vector table, timer, errors), §10.6 (interrupt command), §10.8
+# (priorities, acceptance, EOI, CR8), §10.9 (spurious), §10.12 (x2APIC); §6.7.1 (NMI).
+
+        .include "long.inc"
+        .include "apic.inc"
+
+        .set APIC_BASE, 0x1b
+        .set TSC_DEADLINE, 0x6e0
+
+checks:
+        begin   "local APIC"
+        start_lapic
+        call    identity
+        call    to_ourselves
+        call    destinations
+        call    priorities
+        call    control_register_8
+        call    errors
+        call    one_shot
+        call    periodic
+        call    deadline
+        call    software_enable
+        call    non_maskable
+        call    x2apic
+        call    x2apic_refused
+        call    modes
+        finish
+
+        .macro send command
+        movl    $\command, COMMAND(%r15)
+        .endm
+
+# Passes where CF is as `value` says after `test_vector`.
+        .macro expect_vector register, vector, value, name
+        test_vector \register, \vector
+        expect  \value, "\name"
+        .endm
+
+identity:
+        mov     $APIC_BASE, %ecx
+        rdmsr
+        and     $~0x400, %eax
+        expect32 %eax, LAPIC|0x900, "it is at FEE00000h, on, and the bootstrap processor's"
+        mov     VERSION(%r15), %eax
+        cmp     $0x14, %al
+        expect  ae, "its version is that of integrated ones"
+        shr     $16, %eax
+        cmp     $5, %al
+        expect  ae, "with at least six local vectors"
+        mov     $1, %eax
+        cpuid
+        shr     $24, %ebx
+        mov     ID(%r15), %eax
+        shr     $24, %eax
+        cmp     %eax, %ebx
+        expect  e, "CPUID and the ID register agree"
+        ret
+
+# ---- self interrupts, IRR, ISR, EOI
+
+to_ourselves:
+        send    TO_SELF|ASSERT|0x50
+        expect_vector REQUESTED, 0x50, c, "an interrupt to ourselves is requested"
+        expect_vector IN_SERVICE, 0x50, nc, "and not in service"
+        interrupts 0x50, "it comes with IF"
+        expect_vector REQUESTED, 0x50, nc, "then it is not requested"
+        expect_vector IN_SERVICE, 0x50, c, "but in service"
+        expect_vector TRIGGER_MODE, 0x50, nc, "by an edge"
+        send    TO_SELF|ASSERT|0x50
+        interrupts NOTHING, "the same again waits"
+        end_of_interrupt
+        interrupts 0x50, "for its end"
+        end_of_interrupt
+        expect_vector IN_SERVICE, 0x50, nc, "after which nothing is in service"
+        send    TO_SELF|ASSERT|0x51
+        send    TO_SELF|ASSERT|0x51
+        interrupts 0x51, "two of one vector"
+        end_of_interrupt
+        interrupts NOTHING, "are one"
+        send    TO_SELF|ASSERT|0x52
+        catch   1f
+        sti
+        hlt
+after_hlt:
+        nop
+1:      cli
+        expect_event_at 0x52, 0, after_hlt, "one that is pending ends a halt at once"
+        end_of_interrupt
+        ret
+
+destinations:
+        mov     ID(%r15), %eax
+        mov     %eax, COMMAND_HIGH(%r15)
+        send    ASSERT|0x53
+        interrupts 0x53, "a physical destination that is ours"
+        end_of_interrupt
+        xorl    $0x0f000000, COMMAND_HIGH(%r15)
+        send    ASSERT|0x53
+        interrupts NOTHING, "one that is nobody's"
+        movl    $-1, DESTINATION_FORMAT(%r15)
+        movl    $0x40000000, LOGICAL_DESTINATION(%r15)
+        movl    $0x60000000, COMMAND_HIGH(%r15)
+        send    LOGICAL|ASSERT|0x54
+        interrupts 0x54, "a logical destination that has our bit"
+        end_of_interrupt
+        movl    $0xbf000000, COMMAND_HIGH(%r15)
+        send    LOGICAL|ASSERT|0x54
+        interrupts NOTHING, "one that has not"
+        movl    $0x0fffffff, DESTINATION_FORMAT(%r15)
+        movl    $0x23000000, LOGICAL_DESTINATION(%r15)
+        movl    $0x21000000, COMMAND_HIGH(%r15)
+        send    LOGICAL|ASSERT|0x55
+        interrupts 0x55, "a member of our cluster"
+        end_of_interrupt
+        movl    $0x33000000, COMMAND_HIGH(%r15)
+        send    LOGICAL|ASSERT|0x55
+        interrupts NOTHING, "one of another cluster"
+        movl    $-1, DESTINATION_FORMAT(%r15)
+        send    TO_ALL|ASSERT|0x56
+        interrupts 0x56, "everyone"
+        end_of_interrupt
+        send    TO_OTHERS|ASSERT|0x57
+        interrupts NOTHING, "everyone else"
+        ret
+
+# ---- priorities: SDM vol. 3 §10.8.3
+
+priorities:
+        send    TO_SELF|ASSERT|0x41
+        send    TO_SELF|ASSERT|0x92
+        send    TO_SELF|ASSERT|0x63
+        interrupts 0x92, "of three the highest vector comes first"
+        expect32 PROCESSOR_PRIORITY(%r15), 0x90, "the processor's priority is its class"
+        interrupts NOTHING, "the others wait"
+        send    TO_SELF|ASSERT|0x9f
+        interrupts NOTHING, "and so does a higher one of its class"
+        send    TO_SELF|ASSERT|0xa0
+        interrupts 0xa0, "one of a higher class does not"
+        expect_vector IN_SERVICE, 0x92, c, "both are in service"
+        end_of_interrupt
+        expect_vector IN_SERVICE, 0xa0, nc, "the end is the higher one's"
+        expect_vector IN_SERVICE, 0x92, c, "and not the lower one's"
+        end_of_interrupt
+        interrupts 0x9f, "then the next of the class"
+        end_of_interrupt
+        interrupts 0x63, "then the second"
+        end_of_interrupt
+        movl    $0x4f, TASK_PRIORITY(%r15)
+        interrupts NOTHING, "the task's priority holds back its class"
+        expect32 PROCESSOR_PRIORITY(%r15), 0x4f, "it is the processor's"
+        send    TO_SELF|ASSERT|0x50
+        interrupts 0x50, "and not the next"
+        expect32 PROCESSOR_PRIORITY(%r15), 0x50, "whose class is the processor's then"
+        end_of_interrupt
+        movl    $0x3f, TASK_PRIORITY(%r15)
+        interrupts 0x41, "lowering it lets the last one in"
+        end_of_interrupt
+        movl    $0, TASK_PRIORITY(%r15)
+        ret
+
+control_register_8:
+        mov     $5, %eax
+        mov     %rax, %cr8
+        expect32 TASK_PRIORITY(%r15), 0x50, "CR8 is the class of the task's priority"
+        movl    $0x7c, TASK_PRIORITY(%r15)
+        expect64 %cr8, 7, "and shows it"
+        send    TO_SELF|ASSERT|0x7f
+        interrupts NOTHING, "CR8 holds interrupts back"
+        catch   1f
+        xor     %eax, %eax
+        sti
+        nop
+        mov     %rax, %cr8
+after_cr8:
+        nop
+1:      cli
+        expect_event_at 0x7f, 0, after_cr8, "a write of CR8 lets them in at once"
+        end_of_interrupt
+        ret
+
+# ---- errors: SDM vol. 3 §10.5.3
+
+errors: movl    $0, ERROR_STATUS(%r15)
+        movl    $0, ERROR_STATUS(%r15)
+        movl    $0xd1, ERROR(%r15)
+        send    TO_SELF|ASSERT|0x05
+        interrupts 0xd1, "an illegal vector is an error, which interrupts"
+        end_of_interrupt
+        movl    $0, ERROR_STATUS(%r15)
+        mov     ERROR_STATUS(%r15), %eax
+        and     $0x20, %eax
+        expect32 %eax, 0x20, "of sending"
+        movl    $0, ERROR_STATUS(%r15)
+        expect32 ERROR_STATUS(%r15), 0, "which a second write forgets"
+        movl    $MASKED, ERROR(%r15)
+        ret
+
+# ---- the timer: SDM vol. 3 §10.5.4
+
+one_shot:
+        movl    $0x0b, DIVIDE(%r15)             # by 1
+        movl    $0xc1, TIMER(%r15)
+        movl    $0x10000, INITIAL_COUNT(%r15)
+        interrupts 0xc1, "the timer interrupts once"
+        expect32 CURRENT_COUNT(%r15), 0, "it has come to 0"
+        expect32 INITIAL_COUNT(%r15), 0x10000, "its initial count stays"
+        end_of_interrupt
+        interrupts NOTHING, "it does not again"
+        movl    $0xc2 | MASKED, TIMER(%r15)
+        movl    $0x8000, INITIAL_COUNT(%r15)
+        interrupts NOTHING, "masked it does not interrupt"
+        expect32 CURRENT_COUNT(%r15), 0, "but counts"
+        movl    $0xc2, TIMER(%r15)
+        movl    $-1, INITIAL_COUNT(%r15)
+        mov     CURRENT_COUNT(%r15), %ebx
+1:      mov     CURRENT_COUNT(%r15), %edx
+        cmp     %ebx, %edx
+        je      1b
+        expect  b, "it counts down"
+        movl    $0, INITIAL_COUNT(%r15)
+        expect32 CURRENT_COUNT(%r15), 0, "an initial count of 0 stops it"
+        interrupts NOTHING, "and it does not interrupt"
+
+        movl    $0x0a, DIVIDE(%r15)             # by 128
+        movl    $0x100, INITIAL_COUNT(%r15)
+        interrupts 0xc2, "its clock can be divided"
+        end_of_interrupt
+        movl    $0x0b, DIVIDE(%r15)
+        catch   1f
+        movl    $0x20000, INITIAL_COUNT(%r15)
+        sti
+2:      hlt
+        jmp     2b
+1:      cli
+        expect_event 0xc2, 0, "it ends a halt"
+        end_of_interrupt
+        ret
+
+periodic:
+        movl    $0xc3 | PERIODIC, TIMER(%r15)
+        movl    $0x40000, INITIAL_COUNT(%r15)
+        interrupts 0xc3, "periodic, it interrupts"
+        end_of_interrupt
+        interrupts 0xc3, "and again"
+        end_of_interrupt
+        mov     CURRENT_COUNT(%r15), %eax
+        test    %eax, %eax
+        expect  nz, "and goes on counting"
+        movl    $0, INITIAL_COUNT(%r15)
+        await   10
+        end_of_interrupt
+        interrupts NOTHING, "until it is stopped"
+        ret
+
+# ---- the deadline of the time-stamp counter: SDM vol. 3 §10.5.4.1
+
+        .macro expect_deadline condition, name
+        mov     $TSC_DEADLINE, %ecx
+        rdmsr
+        or      %edx, %eax
+        expect  \condition, "\name"
+        .endm
+
+# Sets the deadline `ticks` from now.
+        .macro set_deadline ticks
+        rdtsc
+        add     $\ticks, %eax
+        adc     $0, %edx
+        mov     $TSC_DEADLINE, %ecx
+        wrmsr
+        .endm
+
+deadline:
+        movl    $0xc4 | DEADLINE, TIMER(%r15)
+        mfence
+        set_deadline 1000000
+        expect_deadline nz, "a deadline can be read"
+        interrupts 0xc4, "it interrupts"
+        end_of_interrupt
+        expect_deadline z, "and is 0 afterwards"
+        interrupts NOTHING, "once"
+        mov     $1, %eax
+        xor     %edx, %edx
+        mov     $TSC_DEADLINE, %ecx
+        wrmsr
+        interrupts 0xc4, "one that has passed interrupts at once"
+        end_of_interrupt
+        set_deadline 1000000
+        xor     %eax, %eax
+        xor     %edx, %edx
+        wrmsr
+        interrupts NOTHING, "a deadline of 0 is none"
+        movl    $0x1000, INITIAL_COUNT(%r15)
+        interrupts NOTHING, "the initial count means nothing then"
+        set_deadline 0x7fffffff
+        movl    $0xc4 | MASKED, TIMER(%r15)
+        expect_deadline z, "another mode has no deadline"
+        ret
+
+# ---- software disable: SDM vol. 3 §10.4.7.2
+
+software_enable:
+        movl    $0xd1, ERROR(%r15)
+        movl    $0xff, SPURIOUS(%r15)
+        mov     ERROR(%r15), %eax
+        and     $MASKED, %eax
+        expect32 %eax, MASKED, "disabled, its local vectors are masked"
+        movl    $0xd1, ERROR(%r15)
+        mov     ERROR(%r15), %eax
+        and     $MASKED, %eax
+        expect32 %eax, MASKED, "and stay so"
+        send    TO_SELF|ASSERT|0x58
+        interrupts NOTHING, "it takes no interrupts"
+        movl    $ENABLED, SPURIOUS(%r15)
+        movl    $0xd1, ERROR(%r15)
+        expect32 ERROR(%r15), 0xd1, "enabled, they are not"
+        movl    $MASKED, ERROR(%r15)
+        send    TO_SELF|ASSERT|0x59
+        interrupts 0x59, "and it takes interrupts"
+        end_of_interrupt
+        ret
+
+# ---- NMI
+
+non_maskable:
+        mov     ID(%r15), %eax
+        mov     %eax, COMMAND_HIGH(%r15)
+        mov     $15, %eax
+        mov     %rax, %cr8
+        catch   1f
+        send    AS_NMI|ASSERT
+        mov     $100000, %ecx
+2:      dec     %ecx
+        jnz     2b
+1:      expect_event NMI, 0, "NMI comes whatever IF and CR8 say"
+        xor     %eax, %eax
+        mov     %rax, %cr8
+        gate    idt+16*NMI, nested, CODE, 0x8e
+        send    AS_NMI|ASSERT
+        mov     $100000, %ecx
+2:      dec     %ecx
+        jnz     2b
+        expect32 nmis, 2, "a second NMI comes too"
+        expect32 nmis_within, 1, "but not before IRET"
+        gate    idt+16*NMI, stubs+8*NMI, CODE, 0x8e
+        ret
+
+nested: incl    nmis
+        cmpl    $1, nmis
+        jne     1f
+        push    %rcx
+        send    AS_NMI|ASSERT
+        mov     $100000, %ecx
+2:      dec     %ecx
+        jnz     2b
+        mov     nmis, %ecx
+        mov     %ecx, nmis_within
+        pop     %rcx
+1:      iretq
+
+# ---- x2APIC: SDM vol. 3 §10.12
+
+        .set X_ID, 0x802
+        .set X_TASK_PRIORITY, 0x808
+        .set X_PROCESSOR_PRIORITY, 0x80a
+        .set X_END_OF_INTERRUPT, 0x80b
+        .set X_LOGICAL_DESTINATION, 0x80d
+        .set X_SPURIOUS, 0x80f
+        .set X_COMMAND, 0x830
+        .set X_TIMER, 0x832
+        .set X_INITIAL_COUNT, 0x838
+        .set X_DIVIDE, 0x83e
+        .set X_SELF, 0x83f
+
+        .macro write_msr msr, low, high=0
+        mov     $\msr, %ecx
+        mov     $\low, %eax
+        mov     $\high, %edx
+        wrmsr
+        .endm
+
+        .macro read_msr msr
+        mov     $\msr, %ecx
+        rdmsr
+        .endm
+
+x2apic: read_msr APIC_BASE
+        or      $0x400, %eax
+        wrmsr
+        read_msr APIC_BASE
+        and     $0xc00, %eax
+        expect32 %eax, 0xc00, "x2APIC mode is entered"
+        read_msr X_ID
+        mov     %eax, %esi
+        mov     $0xb, %eax
+        xor     %ecx, %ecx
+        cpuid
+        cmp     %edx, %esi
+        expect  e, "its ID is that of CPUID leaf 0Bh"
+        read_msr X_LOGICAL_DESTINATION
+        mov     %eax, %ebx
+        mov     %esi, %ecx
+        and     $15, %ecx
+        mov     $1, %eax
+        shl     %cl, %eax
+        mov     %esi, %ecx
+        shr     $4, %ecx
+        shl     $16, %ecx
+        or      %ecx, %eax
+        cmp     %eax, %ebx
+        expect  e, "its logical ID follows from that"
+        write_msr X_SELF, 0x71
+        interrupts 0x71, "the register for interrupts to ourselves"
+        write_msr X_END_OF_INTERRUPT, 0
+        mov     $X_COMMAND, %ecx
+        mov     $ASSERT|0x72, %eax
+        mov     %esi, %edx
+        wrmsr
+        interrupts 0x72, "the command register, in one write"
+        write_msr X_END_OF_INTERRUPT, 0
+        read_msr X_COMMAND
+        cmp     %esi, %edx
+        expect  e, "its upper half is the destination"
+        expect32 %eax, ASSERT|0x72, "its lower half the command"
+        write_msr X_TASK_PRIORITY, 0x70
+        expect64 %cr8, 7, "the task's priority is CR8's too"
+        write_msr X_SELF, 0x7a
+        interrupts NOTHING, "it holds back its class"
+        write_msr X_TASK_PRIORITY, 0
+        interrupts 0x7a, "and lets it in"
+        read_msr X_PROCESSOR_PRIORITY
+        expect32 %eax, 0x70, "the processor's priority"
+        write_msr X_END_OF_INTERRUPT, 0
+        write_msr X_TIMER, 0xc5
+        write_msr X_DIVIDE, 0x0b
+        write_msr X_INITIAL_COUNT, 0x10000
+        interrupts 0xc5, "the timer"
+        write_msr X_END_OF_INTERRUPT, 0
+        ret
+
+        .macro refused name, instruction:vararg
+        raises  GP, 0, "\name is #GP(0)", \instruction
+        .endm
+
+x2apic_refused:
+        mov     $0x80e, %ecx
+        refused "reading the destination format", rdmsr
+        mov     $0x831, %ecx
+        refused "reading a second command register", rdmsr
+        mov     $X_SELF, %ecx
+        refused "reading what is for writing", rdmsr
+        mov     $0x800, %ecx
+        refused "reading what is reserved", rdmsr
+        mov     $X_ID, %ecx
+        xor     %eax, %eax
+        xor     %edx, %edx
+        refused "writing what is for reading", wrmsr
+        mov     $X_END_OF_INTERRUPT, %ecx
+        mov     $1, %eax
+        refused "an end of interrupt that is not 0", wrmsr
+        mov     $X_TASK_PRIORITY, %ecx
+        mov     $0x100, %eax
+        refused "a reserved bit of the task's priority", wrmsr
+        read_msr APIC_BASE
+        and     $~0x400, %eax
+        refused "leaving x2APIC mode for xAPIC mode", wrmsr
+        ret
+
+# ---- off, and on again: SDM vol. 3 §10.12.5
+
+modes:  read_msr APIC_BASE
+        and     $~0xc00, %eax
+        wrmsr
+        mov     $1, %eax
+        cpuid
+        bt      $9, %edx
+        expect  nc, "switched off, CPUID does not tell of it"
+        read_msr APIC_BASE
+        or      $0xc00, %eax
+        refused "x2APIC mode straight from off", wrmsr
+        read_msr APIC_BASE
+        or      $0x800, %eax
+        wrmsr
+        mov     SPURIOUS(%r15), %eax
+        expect32 %eax, 0xff, "on again, it is as after reset: disabled"
+        mov     TIMER(%r15), %eax
+        and     $MASKED, %eax
+        expect32 %eax, MASKED, "its vectors masked"
+        start_lapic
+        send    TO_SELF|ASSERT|0x5a
+        interrupts 0x5a, "and works"
+        end_of_interrupt
+        ret
+
+        .data
+        .align 8
+nmis:   .long   0
+nmis_within:
+        .long   0
