@@ -111,6 +111,10 @@ pub trait CpuBus: Send + Sync {
     }
     /// The FERR# output is no longer asserted.
     fn release_ferr(&self) {}
+    /// Whether something outside may wake a halted processor that lets no interrupts in, as things are set up now.
+    fn may_send_nmi(&self) -> bool {
+        false
+    }
     /// The local APIC of `sender` sends an interrupt to processors, itself perhaps among them.
     fn send(&self, sender: VcpuId, ipi: Ipi);
 }

@@ -6,7 +6,7 @@ use dragoman_devices::{
     lapic::{Accepted, Effect, FIRST_MSR, Lapic, Timebase},
 };
 use dragoman_frontend::{fault::Fault, semantics::ApicAccess};
-use dragoman_state::{Activity, ApicBase, Gpr, Segment, SegmentIndex, VcpuState, VmInstant, Width};
+use dragoman_state::{Activity, ApicBase, Gpr, LvtIndex, Segment, SegmentIndex, VcpuState, VmInstant, Width};
 use log::debug;
 
 use super::processor::Processor;
@@ -130,6 +130,25 @@ impl Processor {
             Accepted::Init => self.initialise(),
             Accepted::StartUp(page) => self.start_up(page),
         }
+    }
+
+    /// The output of the 8259 pair is now `high`: the processor's INTR, or an input of its local APIC, which may be set up
+    /// to make another interrupt of a rise.
+    pub(super) fn set_external_line(&mut self, high: bool) {
+        let rises = high && !self.state.events.external_interrupt;
+        self.state.events.external_interrupt = high;
+        if rises {
+            match self.lapic().signal(LvtIndex::Lint0) {
+                Accepted::Ignored | Accepted::Requested | Accepted::Smi | Accepted::ExtInt | Accepted::StartUp(_) => {}
+                Accepted::Nmi => self.state.events.nmi_pending = true,
+                Accepted::Init => self.initialise(),
+            }
+        }
+    }
+
+    /// Whether a non-maskable interrupt may come from outside, as things are set up now.
+    pub(super) fn may_get_nmi(&mut self) -> bool {
+        self.lapic().takes_external_interrupts_as_nmi() || self.context.bus.may_send_nmi()
     }
 
     /// The vector of the maskable interrupt to be taken now, acknowledged; `None` where there is none.

@@ -112,8 +112,13 @@ impl InterpretedVcpu {
             }
             match self.cpu.state.events.activity {
                 Activity::Running => break,
-                Activity::Halted if !self.cpu.can_wake() => return Some(ExitReason::HaltedForever),
-                Activity::Halted | Activity::WaitForSipi | Activity::Shutdown => self.sleep(),
+                Activity::Halted => {
+                    if !self.cpu.can_wake() {
+                        return Some(ExitReason::HaltedForever);
+                    }
+                    self.sleep();
+                }
+                Activity::WaitForSipi | Activity::Shutdown => self.sleep(),
             }
         }
         self.cpu.derive();
@@ -132,7 +137,7 @@ impl InterpretedVcpu {
             inbox.take_messages().into_iter().for_each(|message| self.cpu.accept(message));
         }
         if signals.contains(Signals::EXTERNAL) {
-            self.cpu.state.events.external_interrupt = inbox.external_line();
+            self.cpu.set_external_line(inbox.external_line());
         }
         if signals.contains(Signals::CODE) {
             let tracker = self.cpu.context.ram.tracker().clone();
@@ -241,7 +246,10 @@ impl Processor {
     }
 
     /// Whether anything can end a halt.
-    fn can_wake(&self) -> bool {
-        self.state.rflags.contains(RFlags::IF) || self.state.events.nmi_pending || !self.context.world.is_single()
+    fn can_wake(&mut self) -> bool {
+        self.state.rflags.contains(RFlags::IF)
+            || self.state.events.nmi_pending
+            || !self.context.world.is_single()
+            || self.may_get_nmi()
     }
 }

@@ -175,6 +175,13 @@ impl Registers {
         }
     }
 
+    /// Whether an entry sends what a processor cannot mask.
+    pub fn may_send_nmi(&self) -> bool {
+        let is_unmaskable =
+            |entry: &Entry| matches!(Delivery::from_bits((entry.0 >> 8) as u8), Some(Delivery::Nmi | Delivery::Init));
+        self.entries.iter().any(|entry| !entry.has(Flags::MASKED) && is_unmaskable(entry))
+    }
+
     /// Sends the interrupt of a level-triggered entry that is due.
     fn serve_level(&mut self, n: usize, mut send: impl FnMut(InterruptMessage)) {
         let entry = &mut self.entries[n];

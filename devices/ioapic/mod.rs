@@ -40,6 +40,11 @@ impl IoApic {
     pub fn end_of_interrupt(&mut self, vector: u8) {
         self.core.end_of_interrupt(vector, |message| self.messages.send(message));
     }
+
+    /// Whether an input may come to be a non-maskable interrupt, or an INIT, which no processor puts off either.
+    pub fn may_send_nmi(&self) -> bool {
+        self.core.may_send_nmi()
+    }
 }
 
 impl Device for IoApic {

@@ -45,6 +45,19 @@ const MASKED: u32 = 1 << 16;
 const REMOTE_IRR: u32 = 1 << 14;
 
 #[test]
+fn an_entry_that_no_processor_can_mask_is_told_of_while_it_is_open() {
+    let mut bench = Bench::new();
+    bench.write(0x14, 0x31);
+    assert!(!bench.chip.may_send_nmi());
+    for (delivery, may) in [(0x200, false), (0x400, true), (0x500, true), (0x700, false)] {
+        bench.write(0x14, delivery);
+        assert_eq!(bench.chip.may_send_nmi(), may, "{delivery:#x}");
+        bench.write(0x14, MASKED | delivery);
+        assert!(!bench.chip.may_send_nmi());
+    }
+}
+
+#[test]
 fn version_is_20h_with_24_entries_all_masked_after_reset() {
     let mut bench = Bench::new();
     assert_eq!(bench.read(1), 0x0017_0020);

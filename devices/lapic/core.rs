@@ -198,6 +198,13 @@ impl<'a> Lapic<'a> {
         !self.is_enabled() || is_extint && !lint0.contains(Lvt::MASKED)
     }
 
+    /// Whether the 8259 pair's output is a non-maskable interrupt here.
+    pub fn takes_external_interrupts_as_nmi(&self) -> bool {
+        let lint0 = Lvt::from_bits_retain(self.state.lvt[LvtIndex::Lint0 as usize]);
+        let is_nmi = Delivery::from_bits((lint0.bits() >> 8) as u8) == Some(Delivery::Nmi);
+        self.is_enabled() && is_nmi && !lint0.contains(Lvt::MASKED)
+    }
+
     /// The processor priority register: the higher of the task's priority and that of what is in service. Of several
     /// processors that a message of lowest priority is for, the one where this is least is to get it.
     pub fn processor_priority(&self) -> u8 {

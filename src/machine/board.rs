@@ -308,6 +308,10 @@ impl CpuBus for Board {
         self.ioapic.access(|ioapic| ioapic.end_of_interrupt(vector));
     }
 
+    fn may_send_nmi(&self) -> bool {
+        self.ioapic.access(|ioapic| ioapic.may_send_nmi())
+    }
+
     fn send(&self, sender: VcpuId, ipi: Ipi) {
         for (n, processor) in self.sockets.processors().iter().enumerate() {
             if ipi.recipients != Recipients::Others || n != sender.0 as usize {
