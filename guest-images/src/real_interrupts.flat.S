@@ -36,7 +36,7 @@ checks:
         .if \vector == NOTHING
         await   1000000
         .else
-        await   100000000
+        await   1000000000
         .endif
 1:      expect_event \vector, "\name"
         .endm

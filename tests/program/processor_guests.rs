@@ -120,3 +120,8 @@ fn paging_of_five_levels_translates_and_refuses() {
 fn the_local_apic_orders_sends_and_times_interrupts() {
     passes("local_apic.elf", "local APIC", include_str!("checks/local_apic.txt"));
 }
+
+#[test]
+fn the_io_apic_delivers_each_source_of_the_board() {
+    passes("io_apic.elf", "I/O APIC", include_str!("checks/io_apic.txt"));
+}
