@@ -58,8 +58,10 @@ impl CpuModel {
             4 => self.caches(subleaf),
             6 => self.bits(6, 0),
             7 if subleaf == 0 => {
+                const OSPKE: u32 = 1 << 4;
                 let [_, ebx, ecx, edx] = self.bits(7, 0);
-                [LAST_OF_LEAF_7, ebx, ecx, edx]
+                let system = if state.cr4.contains(Cr4::PKE) { OSPKE } else { 0 };
+                [LAST_OF_LEAF_7, ebx, ecx | system, edx]
             }
             7 if subleaf <= LAST_OF_LEAF_7 => self.bits(7, subleaf),
             0xb => self.topology(subleaf, state),

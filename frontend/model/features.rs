@@ -212,7 +212,7 @@ impl Features {
         Self::of(&[
             Fpu, De, Pse, Tsc, Msr, Pae, Cx8, Apic, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Mmx, Fxsr, Sse, Sse2,
             Cx16, X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds,
-            Smap, Fsrm, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo, Vme, Invpcid, Pcid, Umip, La57,
+            Smap, Fsrm, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo, Vme, Invpcid, Pcid, Umip, Pku, La57,
             LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc,
         ])
     };

@@ -17,13 +17,12 @@ impl Paging {
             (AccessKind::Write, false) => self.reaches_user_page(rights, access) && (rights.is_writable || !self.write_protect),
             (AccessKind::Execute, is_user) => rights.is_executable && (is_user || !rights.is_user || !self.smep),
         };
-        if !by_rights {
-            return Err(self.fault(access, PageFault::PRESENT));
+        // The error code tells of a key that forbids, whatever else does.
+        match (by_rights, self.key_forbids(rights, access)) {
+            (true, false) => Ok(()),
+            (false, false) => Err(self.fault(access, PageFault::PRESENT)),
+            (_, true) => Err(self.fault(access, PageFault::PRESENT | PageFault::KEY)),
         }
-        if self.key_forbids(rights, access) {
-            return Err(self.fault(access, PageFault::PRESENT | PageFault::KEY));
-        }
-        Ok(())
     }
 
     /// Whether supervisor data accesses may touch a page of ring 3's.

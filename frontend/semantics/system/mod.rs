@@ -10,6 +10,7 @@ pub(super) mod flags_image;
 mod identification;
 pub mod interrupts;
 mod io;
+mod keys;
 mod model_registers;
 mod objections;
 pub(super) mod segments;
@@ -33,6 +34,7 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     rows.extend(identification::rows());
     rows.extend(interrupts::rows());
     rows.extend(io::rows());
+    rows.extend(keys::rows());
     rows.extend(model_registers::rows());
     rows.extend(segments::rows());
     rows.extend(syscalls::rows());
