@@ -34,7 +34,7 @@ checks:
         .macro interrupts vector, name
         catch   1f
         .if \vector == NOTHING
-        await   1000000
+        await   300000
         .else
         await   1000000000
         .endif

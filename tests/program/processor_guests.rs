@@ -125,3 +125,8 @@ fn the_local_apic_orders_sends_and_times_interrupts() {
 fn the_io_apic_delivers_each_source_of_the_board() {
     passes("io_apic.elf", "I/O APIC", include_str!("checks/io_apic.txt"));
 }
+
+#[test]
+fn keys_protect_pages_from_ring_3_and_from_the_supervisor() {
+    passes_with(&["--cpu", "x86-64-v1,+pku"], "paging_keys.elf", "protection keys", include_str!("checks/paging_keys.txt"));
+}
