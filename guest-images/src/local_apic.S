@@ -17,6 +17,7 @@ checks:
         call    to_ourselves
         call    destinations
         call    priorities
+        call    nesting
         call    control_register_8
         call    errors
         call    one_shot
@@ -160,6 +161,50 @@ priorities:
         end_of_interrupt
         movl    $0, TASK_PRIORITY(%r15)
         ret
+
+# ---- handlers that are interrupted themselves
+
+        .macro log digit
+        shlq    $4, order
+        orq     $\digit, order
+        .endm
+
+nesting:
+        gate    idt+16*0x33, lowest, CODE, 0x8e
+        gate    idt+16*0x44, lower, CODE, 0x8e
+        gate    idt+16*0x94, higher, CODE, 0x8e
+        send    TO_SELF|ASSERT|0x44
+        mov     $1000, %ecx
+        sti
+1:      dec     %ecx
+        jnz     1b
+        cli
+        expect64 order, 0x13524, "a handler is interrupted by a higher class, and a lower one waits for both"
+        gate    idt+16*0x33, stubs+8*0x33, CODE, 0x8e
+        gate    idt+16*0x44, stubs+8*0x44, CODE, 0x8e
+        gate    idt+16*0x94, stubs+8*0x94, CODE, 0x8e
+        ret
+
+lower:  log     1
+        send    TO_SELF|ASSERT|0x33
+        send    TO_SELF|ASSERT|0x94
+        sti
+        nop
+        nop
+        cli
+        log     2
+        end_of_interrupt
+        iretq
+higher: log     3
+        end_of_interrupt
+        sti                                     # the lowest is still held back by the lower
+        nop
+        nop
+        log     5
+        iretq
+lowest: log     4
+        end_of_interrupt
+        iretq
 
 control_register_8:
         mov     $5, %eax
@@ -504,6 +549,7 @@ modes:  read_msr APIC_BASE
 
         .data
         .align 8
+order:  .quad   0
 nmis:   .long   0
 nmis_within:
         .long   0
