@@ -12,16 +12,6 @@ fn hello_is_printed_and_the_debug_exit_port_ends_the_run() {
 }
 
 #[test]
-fn long_mode_does_what_kernels_rely_on() {
-    let Some(image) = guests("own/long.elf") else { return };
-    let output = run(&["run", &image.to_string_lossy(), "--debug-exit", "--timeout", "120"]);
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let failed: Vec<_> = printed.lines().filter(|line| !line.starts_with("ok ")).collect();
-    assert_eq!((failed, output.status.code()), (vec!["long mode", "end"], Some(1)), "{printed}");
-    assert!(printed.lines().count() > 50, "{printed}");
-}
-
-#[test]
 fn a_boot_sector_is_refused_what_hardware_refuses() {
     let Some(image) = guests("own/faults.bin") else { return };
     let output = run(&["run", &image.to_string_lossy(), "--flat", "0x7c00", "--debug-exit", "--timeout", "60"]);

@@ -130,3 +130,8 @@ fn the_io_apic_delivers_each_source_of_the_board() {
 fn keys_protect_pages_from_ring_3_and_from_the_supervisor() {
     passes_with(&["--cpu", "x86-64-v1,+pku"], "paging_keys.elf", "protection keys", include_str!("checks/paging_keys.txt"));
 }
+
+#[test]
+fn long_mode_does_what_kernels_rely_on() {
+    passes("long.elf", "long mode", include_str!("checks/long.txt"));
+}
