@@ -1,62 +1,25 @@
-# The I/O APIC and what a PC wires to it: the interval timer, the clock, the keyboard, the serial port, the event timer by
-# edges and by levels, the power-management timer; delivery as NMI, to logical destinations and by lowest priority; and the
-# 8259 pair behind the local APIC's LINT0.
+# The I/O APIC and what a PC wires to it: the interval timer, the clock, the keyboard, the serial port; delivery as NMI, to
+# logical destinations and by lowest priority; and the 8259 pair behind the local APIC's LINT0. The timers whose interrupts
+# are levels have guests of their own.
 #
-# Intel 82093AA datasheet (290566); IA-PC HPET specification 1.0a; ACPI 6.4 §4.8; SDM vol. 3 §10.5.1 (LINT0), §10.8.5 (EOI).
+# Intel 82093AA datasheet (290566); SDM vol. 3 §10.5.1 (LINT0), §10.8.5 (EOI).
 
         .include "long.inc"
         .include "apic.inc"
         .include "pic.inc"
 
-        .set IO_APIC, 0xfec00000                # R14
-        .set WINDOW, 0x10
-        .set HPET, 0xfed00000                   # R13
-        .set LEVEL, 1 << 15
-        .set REMOTE_IRR, 1 << 14
-        .set LOWEST, 1 << 8
-        .set OFF, 1 << 16
-
 checks:
         begin   "I/O APIC"
         start_lapic
-        movl    $MASKED | AS_EXTINT, LINT0(%r15)
-        mov     $IO_APIC, %r14d
-        mov     $HPET, %r13d
+        start_io_apic
         start_pics 0x20, 0x28
         call    registers
         call    edges
         call    destinations
         call    as_nmi
         call    priorities
-        call    event_timer
-        call    event_timer_levels
-        call    event_timer_legacy
         call    local_pin
-        call    power_timer
         finish
-
-# Reads register `index` into EAX.
-        .macro read_io index
-        movl    $\index, (%r14)
-        mov     WINDOW(%r14), %eax
-        .endm
-
-# Writes the entry of input `pin`, to our own ID or to `high`.
-        .macro route pin, low, high
-        movl    $0x11 + 2 * \pin, (%r14)
-        .ifb    \high
-        mov     ID(%r15), %eax
-        .else
-        mov     $\high, %eax
-        .endif
-        mov     %eax, WINDOW(%r14)
-        movl    $0x10 + 2 * \pin, (%r14)
-        movl    $\low, WINDOW(%r14)
-        .endm
-
-        .macro unroute pin
-        route   \pin, OFF
-        .endm
 
 registers:
         read_io 1
@@ -65,13 +28,6 @@ registers:
         expect  ae, "its version"
         shr     $16, %ebx
         expect8 %bl, 23, "the number of its last input"
-        xor     %esi, %esi
-1:      lea     0x10(%rsi, %rsi), %eax
-        mov     %eax, (%r14)
-        movl    $OFF, WINDOW(%r14)
-        inc     %esi
-        cmp     $24, %esi
-        jne     1b
         movl    $0x10, (%r14)
         movl    $0xffffffff, WINDOW(%r14)
         read_io 0x10
@@ -203,151 +159,6 @@ priorities:
         stop_pit
         ret
 
-# ---- the event timer (HPET), by edges
-
-        .set CONFIGURATION, 0x10
-        .set STATUS, 0x20
-        .set COUNTER, 0xf0
-        .set TIMER_0, 0x100
-        .set COMPARATOR_0, 0x108
-        .set TIMER_1, 0x120
-        .set COMPARATOR_1, 0x128
-        .set INT_TYPE, 1 << 1                   # level
-        .set INT_ENABLE, 1 << 2
-        .set TYPE_PERIODIC, 1 << 3
-        .set VALUE_SET, 1 << 6
-
-# Stops the counter at 0, routes timer 0 with `flags` to an input that it can be routed to, and that input to `low`.
-        .macro start_timer flags, low
-        movq    $0, CONFIGURATION(%r13)
-        movq    $0, TIMER_0(%r13)
-        movq    $7, STATUS(%r13)
-        movq    $0, COUNTER(%r13)
-        mov     TIMER_0+4(%r13), %eax
-        bsr     %eax, %ebx                      # the input
-        mov     %ebx, %eax
-        shl     $9, %eax
-        or      $\flags | INT_ENABLE, %eax
-        mov     %rax, TIMER_0(%r13)
-        lea     0x11(%rbx, %rbx), %edx
-        mov     %edx, (%r14)
-        mov     ID(%r15), %eax
-        mov     %eax, WINDOW(%r14)
-        dec     %edx
-        mov     %edx, (%r14)
-        movl    $\low, WINDOW(%r14)
-        .endm
-
-        .macro run_timer
-        movq    $1, CONFIGURATION(%r13)
-        .endm
-
-        .macro end_timer
-        movq    $0, TIMER_0(%r13)
-        movq    $0, CONFIGURATION(%r13)
-        movq    $7, STATUS(%r13)
-        mov     %edx, (%r14)
-        movl    $OFF, WINDOW(%r14)
-        .endm
-
-event_timer:
-        start_timer 0, 0x50
-        movq    $10000, COMPARATOR_0(%r13)
-        interrupts NOTHING, "the event timer, stopped"
-        run_timer
-        interrupts 0x50, "running, interrupts when it comes to the comparator"
-        mov     COUNTER(%r13), %rax
-        cmp     $10000, %rax
-        expect  ae, "which it has then"
-        end_of_interrupt
-        interrupts NOTHING, "once"
-        end_timer
-        start_timer TYPE_PERIODIC|VALUE_SET, 0x51
-        movq    $20000, COMPARATOR_0(%r13)
-        movq    $20000, COMPARATOR_0(%r13)
-        run_timer
-        interrupts 0x51, "periodic, it interrupts"
-        end_of_interrupt
-        interrupts 0x51, "and again"
-        end_timer
-        end_of_interrupt
-        drain
-        ret
-
-# ---- by levels: an interrupt until its cause is gone
-
-event_timer_levels:
-        start_timer INT_TYPE, 0x52|LEVEL
-        movq    $10000, COMPARATOR_0(%r13)
-        run_timer
-        interrupts 0x52, "a level interrupts"
-        mov     %edx, (%r14)
-        mov     WINDOW(%r14), %eax
-        and     $REMOTE_IRR, %eax
-        expect32 %eax, REMOTE_IRR, "remote IRR says that it was taken"
-        test_vector TRIGGER_MODE, 0x52
-        expect  c, "and the trigger mode that it is a level"
-        mov     STATUS(%r13), %eax
-        and     $1, %eax
-        expect32 %eax, 1, "the timer's status names it"
-        interrupts NOTHING, "in service it does not interrupt again"
-        end_of_interrupt
-        interrupts 0x52, "but at its end, for the level is still there"
-        movq    $1, STATUS(%r13)
-        end_of_interrupt
-        mov     %edx, (%r14)
-        mov     WINDOW(%r14), %eax
-        and     $REMOTE_IRR, %eax
-        expect32 %eax, 0, "when the level is gone, the end clears remote IRR"
-        interrupts NOTHING, "and nothing comes"
-        # A level that rises while it is masked is there when the mask goes.
-        mov     %edx, (%r14)
-        movl    $0x52 | LEVEL | OFF, WINDOW(%r14)
-        mov     COUNTER(%r13), %rax
-        add     $1000, %rax
-        mov     %rax, COMPARATOR_0(%r13)
-1:      mov     STATUS(%r13), %eax
-        test    $1, %al
-        jz      1b
-        interrupts NOTHING, "masked, a level does not interrupt"
-        mov     %edx, (%r14)
-        movl    $0x52 | LEVEL, WINDOW(%r14)
-        interrupts 0x52, "without the mask it does"
-        movq    $1, STATUS(%r13)
-        end_of_interrupt
-        end_timer
-        ret
-
-# ---- in place of the interval timer and the clock
-
-event_timer_legacy:
-        route   2, 0x53
-        movq    $0, CONFIGURATION(%r13)
-        movq    $0, COUNTER(%r13)
-        movq    $INT_ENABLE, TIMER_0(%r13)
-        movq    $10000, COMPARATOR_0(%r13)
-        movq    $3, CONFIGURATION(%r13)
-        interrupts 0x53, "in the interval timer's place it is at input 2"
-        end_of_interrupt
-        shoot_pit
-        interrupts NOTHING, "where the interval timer is not then"
-        movq    $0, TIMER_0(%r13)
-        unroute 2
-        route   8, 0x54
-        movq    $0, CONFIGURATION(%r13)
-        movq    $INT_ENABLE, TIMER_1(%r13)
-        mov     COUNTER(%r13), %rax
-        add     $10000, %rax
-        mov     %rax, COMPARATOR_1(%r13)
-        movq    $3, CONFIGURATION(%r13)
-        interrupts 0x54, "its second timer is in the clock's place, at input 8"
-        end_of_interrupt
-        movq    $0, TIMER_1(%r13)
-        movq    $0, CONFIGURATION(%r13)
-        unroute 8
-        stop_pit
-        ret
-
 # ---- the 8259 pair's output, which is the local APIC's LINT0
 
 local_pin:
@@ -383,61 +194,4 @@ local_pin:
         eoi
         stop_pit
         mask_pics 0xff
-        ret
-
-# ---- the power-management timer, whose upper bit changes every 2.3 s, and the system control interrupt, at input 9
-
-        .set PM1_STATUS, 0                      # offsets from EBX
-        .set PM1_ENABLE, 2
-        .set PM1_CONTROL, 4
-        .set PM_TIMER, 8
-
-power_timer:
-        mov     $0x80000b40, %eax               # PMBASE of device 1, function 3
-        mov     $0xcf8, %edx
-        out     %eax, %dx
-        mov     $0xcfc, %edx
-        in      %dx, %eax
-        mov     %eax, %ebx
-        and     $0xffc0, %ebx
-        lea     PM_TIMER(%rbx), %edx
-        in      %dx, %eax
-        mov     %eax, %esi
-1:      in      %dx, %eax
-        cmp     %eax, %esi
-        je      1b
-        sub     %esi, %eax
-        and     $0xffffff, %eax
-        cmp     $0x800000, %eax
-        expect  b, "the power-management timer counts up"
-        lea     PM1_CONTROL(%rbx), %edx
-        in      %dx, %ax
-        or      $1, %eax                        # SCI_EN
-        out     %ax, %dx
-        lea     PM1_STATUS(%rbx), %edx
-        mov     $1, %eax
-        out     %ax, %dx                        # clears TMR_STS
-        lea     PM1_ENABLE(%rbx), %edx
-        out     %ax, %dx
-        route   9, 0x59|LEVEL
-        catch   1f
-        sti
-2:      hlt
-        jmp     2b
-1:      cli
-        expect_event 0x59, 0, "its overflow is a system control interrupt, at input 9"
-        end_of_interrupt
-        interrupts 0x59, "a level, which stays"
-        lea     PM1_STATUS(%rbx), %edx
-        in      %dx, %ax
-        and     $1, %eax
-        expect32 %eax, 1, "its status says so"
-        mov     $1, %eax
-        out     %ax, %dx
-        end_of_interrupt
-        interrupts NOTHING, "until that is cleared"
-        lea     PM1_ENABLE(%rbx), %edx
-        xor     %eax, %eax
-        out     %ax, %dx
-        unroute 9
         ret

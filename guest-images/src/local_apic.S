@@ -1,14 +1,10 @@
-# The local APIC: interrupts that a processor sends itself, priorities and nesting, errors, the timer in its three modes, NMI,
-# and x2APIC mode.
+# The local APIC: interrupts that a processor sends itself, priorities and nesting, errors, software disable, and NMI.
 #
-# SDM vol. 3 §10.4 (local APIC, APIC_BASE), §10.5 (local vector table, timer, errors), §10.6 (interrupt command), §10.8
-# (priorities, acceptance, EOI, CR8), §10.9 (spurious), §10.12 (x2APIC); §6.7.1 (NMI).
+# SDM vol. 3 §10.4 (local APIC, APIC_BASE), §10.5 (local vector table, errors), §10.6 (interrupt command), §10.8 (priorities,
+# acceptance, EOI, CR8); §6.7.1 (NMI).
 
         .include "long.inc"
         .include "apic.inc"
-
-        .set APIC_BASE, 0x1b
-        .set TSC_DEADLINE, 0x6e0
 
 checks:
         begin   "local APIC"
@@ -20,19 +16,9 @@ checks:
         call    nesting
         call    control_register_8
         call    errors
-        call    one_shot
-        call    periodic
-        call    deadline
         call    software_enable
         call    non_maskable
-        call    x2apic
-        call    x2apic_refused
-        call    modes
         finish
-
-        .macro send command
-        movl    $\command, COMMAND(%r15)
-        .endm
 
 # Passes where CF is as `value` says after `test_vector`.
         .macro expect_vector register, vector, value, name
@@ -243,115 +229,6 @@ errors: movl    $0, ERROR_STATUS(%r15)
         movl    $MASKED, ERROR(%r15)
         ret
 
-# ---- the timer: SDM vol. 3 §10.5.4
-
-one_shot:
-        movl    $0x0b, DIVIDE(%r15)             # by 1
-        movl    $0xc1, TIMER(%r15)
-        movl    $0x10000, INITIAL_COUNT(%r15)
-        interrupts 0xc1, "the timer interrupts once"
-        expect32 CURRENT_COUNT(%r15), 0, "it has come to 0"
-        expect32 INITIAL_COUNT(%r15), 0x10000, "its initial count stays"
-        end_of_interrupt
-        interrupts NOTHING, "it does not again"
-        movl    $0xc2 | MASKED, TIMER(%r15)
-        movl    $0x800, INITIAL_COUNT(%r15)
-        interrupts NOTHING, "masked it does not interrupt"
-        expect32 CURRENT_COUNT(%r15), 0, "but counts"
-        movl    $0xc2, TIMER(%r15)
-        movl    $-1, INITIAL_COUNT(%r15)
-        mov     CURRENT_COUNT(%r15), %ebx
-1:      mov     CURRENT_COUNT(%r15), %edx
-        cmp     %ebx, %edx
-        je      1b
-        expect  b, "it counts down"
-        movl    $0, INITIAL_COUNT(%r15)
-        expect32 CURRENT_COUNT(%r15), 0, "an initial count of 0 stops it"
-        interrupts NOTHING, "and it does not interrupt"
-
-        movl    $0x0a, DIVIDE(%r15)             # by 128
-        movl    $0x100, INITIAL_COUNT(%r15)
-        interrupts 0xc2, "its clock can be divided"
-        end_of_interrupt
-        movl    $0x0b, DIVIDE(%r15)
-        catch   1f
-        movl    $0x20000, INITIAL_COUNT(%r15)
-        sti
-2:      hlt
-        jmp     2b
-1:      cli
-        expect_event 0xc2, 0, "it ends a halt"
-        end_of_interrupt
-        ret
-
-periodic:
-        movl    $0xc3 | PERIODIC, TIMER(%r15)
-        movl    $0x40000, INITIAL_COUNT(%r15)
-        interrupts 0xc3, "periodic, it interrupts"
-        end_of_interrupt
-        interrupts 0xc3, "and again"
-        end_of_interrupt
-        mov     CURRENT_COUNT(%r15), %eax
-        test    %eax, %eax
-        expect  nz, "and goes on counting"
-        movl    $0, INITIAL_COUNT(%r15)
-        drain
-        interrupts NOTHING, "until it is stopped"
-        ret
-
-# ---- the deadline of the time-stamp counter: SDM vol. 3 §10.5.4.1
-
-        .macro expect_deadline condition, name
-        mov     $TSC_DEADLINE, %ecx
-        rdmsr
-        or      %edx, %eax
-        expect  \condition, "\name"
-        .endm
-
-# Sets the deadline `ticks` from now.
-        .macro set_deadline ticks
-        rdtsc
-        add     $\ticks, %eax
-        adc     $0, %edx
-        mov     $TSC_DEADLINE, %ecx
-        wrmsr
-        .endm
-
-deadline:
-        movl    $0xc4 | DEADLINE, TIMER(%r15)
-        mfence
-        set_deadline 0x7fffffff
-        expect_deadline nz, "a deadline can be read"
-        set_deadline 1000000
-        interrupts 0xc4, "it interrupts"
-        end_of_interrupt
-        expect_deadline z, "and is 0 afterwards"
-        interrupts NOTHING, "once"
-        mov     $1, %eax
-        xor     %edx, %edx
-        mov     $TSC_DEADLINE, %ecx
-        wrmsr
-        interrupts 0xc4, "one that has passed interrupts at once"
-        end_of_interrupt
-        set_deadline 100000000
-        mov     %eax, %ebx
-        xor     %eax, %eax
-        xor     %edx, %edx
-        wrmsr
-        catch   1f
-        sti
-2:      rdtsc
-        sub     %ebx, %eax
-        js      2b                              # until the deadline has passed
-1:      cli
-        expect_event NOTHING, 0, "a deadline of 0 is none"
-        movl    $0x1000, INITIAL_COUNT(%r15)
-        interrupts NOTHING, "the initial count means nothing then"
-        set_deadline 0x7fffffff
-        movl    $0xc4 | MASKED, TIMER(%r15)
-        expect_deadline z, "another mode has no deadline"
-        ret
-
 # ---- software disable: SDM vol. 3 §10.4.7.2
 
 software_enable:
@@ -412,140 +289,6 @@ nested: incl    nmis
         mov     %ecx, nmis_within
         pop     %rcx
 1:      iretq
-
-# ---- x2APIC: SDM vol. 3 §10.12
-
-        .set X_ID, 0x802
-        .set X_TASK_PRIORITY, 0x808
-        .set X_PROCESSOR_PRIORITY, 0x80a
-        .set X_END_OF_INTERRUPT, 0x80b
-        .set X_LOGICAL_DESTINATION, 0x80d
-        .set X_SPURIOUS, 0x80f
-        .set X_COMMAND, 0x830
-        .set X_TIMER, 0x832
-        .set X_INITIAL_COUNT, 0x838
-        .set X_DIVIDE, 0x83e
-        .set X_SELF, 0x83f
-
-        .macro write_msr msr, low, high=0
-        mov     $\msr, %ecx
-        mov     $\low, %eax
-        mov     $\high, %edx
-        wrmsr
-        .endm
-
-        .macro read_msr msr
-        mov     $\msr, %ecx
-        rdmsr
-        .endm
-
-x2apic: read_msr APIC_BASE
-        or      $0x400, %eax
-        wrmsr
-        read_msr APIC_BASE
-        and     $0xc00, %eax
-        expect32 %eax, 0xc00, "x2APIC mode is entered"
-        read_msr X_ID
-        mov     %eax, %esi
-        mov     $0xb, %eax
-        xor     %ecx, %ecx
-        cpuid
-        cmp     %edx, %esi
-        expect  e, "its ID is that of CPUID leaf 0Bh"
-        read_msr X_LOGICAL_DESTINATION
-        mov     %eax, %ebx
-        mov     %esi, %ecx
-        and     $15, %ecx
-        mov     $1, %eax
-        shl     %cl, %eax
-        mov     %esi, %ecx
-        shr     $4, %ecx
-        shl     $16, %ecx
-        or      %ecx, %eax
-        cmp     %eax, %ebx
-        expect  e, "its logical ID follows from that"
-        write_msr X_SELF, 0x71
-        interrupts 0x71, "the register for interrupts to ourselves"
-        write_msr X_END_OF_INTERRUPT, 0
-        mov     $X_COMMAND, %ecx
-        mov     $ASSERT|0x72, %eax
-        mov     %esi, %edx
-        wrmsr
-        interrupts 0x72, "the command register, in one write"
-        write_msr X_END_OF_INTERRUPT, 0
-        read_msr X_COMMAND
-        cmp     %esi, %edx
-        expect  e, "its upper half is the destination"
-        expect32 %eax, ASSERT|0x72, "its lower half the command"
-        write_msr X_TASK_PRIORITY, 0x70
-        expect64 %cr8, 7, "the task's priority is CR8's too"
-        write_msr X_SELF, 0x7a
-        interrupts NOTHING, "it holds back its class"
-        write_msr X_TASK_PRIORITY, 0
-        interrupts 0x7a, "and lets it in"
-        read_msr X_PROCESSOR_PRIORITY
-        expect32 %eax, 0x70, "the processor's priority"
-        write_msr X_END_OF_INTERRUPT, 0
-        write_msr X_TIMER, 0xc5
-        write_msr X_DIVIDE, 0x0b
-        write_msr X_INITIAL_COUNT, 0x10000
-        interrupts 0xc5, "the timer"
-        write_msr X_END_OF_INTERRUPT, 0
-        ret
-
-        .macro refused name, instruction:vararg
-        raises  GP, 0, "\name is #GP(0)", \instruction
-        .endm
-
-x2apic_refused:
-        mov     $0x80e, %ecx
-        refused "reading the destination format", rdmsr
-        mov     $0x831, %ecx
-        refused "reading a second command register", rdmsr
-        mov     $X_SELF, %ecx
-        refused "reading what is for writing", rdmsr
-        mov     $0x800, %ecx
-        refused "reading what is reserved", rdmsr
-        mov     $X_ID, %ecx
-        xor     %eax, %eax
-        xor     %edx, %edx
-        refused "writing what is for reading", wrmsr
-        mov     $X_END_OF_INTERRUPT, %ecx
-        mov     $1, %eax
-        refused "an end of interrupt that is not 0", wrmsr
-        mov     $X_TASK_PRIORITY, %ecx
-        mov     $0x100, %eax
-        refused "a reserved bit of the task's priority", wrmsr
-        read_msr APIC_BASE
-        and     $~0x400, %eax
-        refused "leaving x2APIC mode for xAPIC mode", wrmsr
-        ret
-
-# ---- off, and on again: SDM vol. 3 §10.12.5
-
-modes:  read_msr APIC_BASE
-        and     $~0xc00, %eax
-        wrmsr
-        mov     $1, %eax
-        cpuid
-        bt      $9, %edx
-        expect  nc, "switched off, CPUID does not tell of it"
-        read_msr APIC_BASE
-        or      $0xc00, %eax
-        refused "x2APIC mode straight from off", wrmsr
-        read_msr APIC_BASE
-        or      $0x800, %eax
-        wrmsr
-        mov     SPURIOUS(%r15), %eax
-        expect32 %eax, 0xff, "on again, it is as after reset: disabled"
-        mov     TIMER(%r15), %eax
-        and     $MASKED, %eax
-        expect32 %eax, MASKED, "its vectors masked"
-        start_lapic
-        send    TO_SELF|ASSERT|0x5a
-        interrupts 0x5a, "and works"
-        end_of_interrupt
-        ret
 
         .data
         .align 8

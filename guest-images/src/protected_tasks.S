@@ -1,53 +1,13 @@
-# Hardware tasks: switches by JMP, CALL, INT, an exception and IRET, to state segments of 32 and 16 bits and through task
-# gates; what is saved, loaded and marked busy; and what is refused, before the switch in the old task and after it in the
-# new one.
+# Hardware tasks: switches by JMP, CALL, INT, an exception and IRET, to state segments of 32 and 16 bits and through task gates;
+# what is saved, loaded and marked busy.
 #
-# SDM vol. 3 §7.2-§7.4, §7.6; table 7-1 (exceptions of a switch), table 7-2 (busy, NT, link).
+# SDM vol. 3 §7.2-§7.4, §7.6; table 7-2 (busy, NT, link).
 
-        .include "protected.inc"
-
-        descriptor TASK_B, 0, 0x67, 0x89
-        descriptor TASK_H, 0, 0x67, 0x89                # takes exceptions
-        descriptor TASK_16, 0, 0x2b, 0x81               # of the 286
-        descriptor TASK_SHORT, 0, 0x66, 0x89
-        descriptor TASK_ABSENT, 0, 0x67, 0x09
-        descriptor GATE_B, 0, 0, 0
-        descriptor PIECE, 0, 0xffff, 0x9b, 4            # code from `piece`
-        descriptor STACK_16, 0, 0xffff, 0x93, 0         # data from `piece_stack`
-        descriptor LOCAL, 0, 15, 0x82
-        descriptor ABSENT, 0, 0xfffff, 0x13, 12
-        descriptor TINY, 0, 0xff, 0x93, 4
-
-# Fields of a state segment.
-        .set LINK, 0
-        .set EIP, 0x20
-        .set EFLAGS, 0x24
-        .set EAX, 0x28
-        .set ESP, 0x38
-        .set EDI, 0x44
-        .set ES, 0x48
-        .set CS, 0x4c
-        .set STACK, 0x50
-        .set DS, 0x54
-        .set FS, 0x58
-        .set GS, 0x5c
-        .set LDT, 0x60
-        .set DEBUG_TRAP, 0x64
-
-        .set CR0_TS, 1 << 3
-        .set BUSY, 0x8b
-        .set FREE, 0x89
+        .include "tasks.inc"
 
 checks:
         begin   "protected mode: tasks"
-        rebase  TASK_B, task_b
-        rebase  TASK_H, task_h
-        rebase  TASK_16, task_16
-        rebase  TASK_SHORT, task_b
-        rebase  TASK_ABSENT, task_b
-        rebase  PIECE, piece
-        rebase  STACK_16, piece_stack
-        rebase  LOCAL, local
+        prepare_tasks
         call    jumps
         call    calls
         call    interrupts
@@ -56,78 +16,7 @@ checks:
         call    gates
         call    of_16_bits
         call    particulars
-        call    refused_before
-        call    refused_after
         finish
-
-# Puts all tasks back to where a switch can begin: running is the first.
-settle: movb    $FREE, gdt + TASK + 5
-        movb    $FREE, gdt + TASK_B + 5
-        movb    $FREE, gdt + TASK_H + 5
-        movb    $0x81, gdt + TASK_16 + 5
-        push    %eax
-        mov     $TASK, %eax
-        ltr     %ax
-        clts
-        pop     %eax
-        pusha
-        mov     $task_b, %edi
-        call    fill
-        movl    $in_b, task_b + EIP
-        movl    $stack_b_top, task_b + ESP
-        mov     $task_h, %edi
-        call    fill
-        movl    $in_h, task_h + EIP
-        movl    $stack_h_top, task_h + ESP
-        popa
-        ret
-
-# Fills the state segment at EDI: its registers are A0h to A7h.
-fill:   push    %edi
-        mov     $26, %ecx
-        xor     %eax, %eax
-        rep stosl
-        pop     %edi
-        mov     $0xa0, %ecx
-1:      mov     %ecx, EAX - 4 * 0xa0(%edi, %ecx, 4)
-        inc     %ecx
-        cmp     $0xa8, %ecx
-        jne     1b
-        movl    $FIXED, EFLAGS(%edi)
-        movl    $CODE, CS(%edi)
-        movl    $DATA, ES(%edi)
-        movl    $DATA, STACK(%edi)
-        movl    $DATA, DS(%edi)
-        movl    $DATA, FS(%edi)
-        movl    $DATA, GS(%edi)
-        movl    $0x680000, DEBUG_TRAP(%edi)
-        movl    $interrupt_stack_top, 4(%edi)
-        movl    $DATA, 8(%edi)
-        ret
-
-# The second task: notes its state, and goes back the way that `way` says.
-in_b:   mov     %eax, notes
-        mov     %edi, notes + 4
-        mov     %esp, notes + 8
-        pushf
-        popl    notes + 12
-        str     %eax
-        mov     %ax, notes + 16
-        mov     %cr0, %eax
-        mov     %eax, notes + 20
-        mov     gdt + TASK + 5, %al
-        mov     %al, notes + 24
-        mov     gdt + TASK_B + 5, %al
-        mov     %al, notes + 25
-        incl    visits
-        clts
-        jmp     *way
-by_jump:
-        ljmp    $TASK, $0
-        jmp     in_b
-by_iret:
-        iret
-        jmp     in_b
 
 # ---- JMP: SDM vol. 3 table 7-2, "effect of JMP"
 
@@ -227,36 +116,6 @@ after_int:
         ret
 
 # ---- exceptions through task gates: the error code is on the new task's stack
-
-in_h:   pop     caught
-        mov     %esp, notes
-        mov     task_h+LINK, %ax
-        mov     %ax, notes + 4
-        pushf
-        popl    notes + 8
-        mov     task+EIP, %eax
-        mov     %eax, notes + 12
-        mov     $CODE, %eax
-        # Nothing of the interrupted task is needed: what goes on is the main line, in this task.
-        pushl   $FIXED
-        popf
-        mov     resume_esp, %esp
-        clts
-        jmp     *resume_at
-
-        .macro by_task vector
-        gate    idt+8*\vector, 0, TASK_H, 0x85
-        .endm
-
-        .macro by_gate vector
-        gate    idt+8*\vector, stubs+8*\vector, CODE, 0x8e
-        .endm
-
-# Passes where the handling task was entered with error code `error`.
-        .macro expect_task error, name
-        expect32 caught, \error, "\name"
-        movl    $0, resume_at
-        .endm
 
 exceptions:
         by_task GP
@@ -423,110 +282,3 @@ particulars:
 1:      expect_event DB, 0, "TF of the new task steps it"
         call    settle
         ret
-
-# ---- refused in the old task: SDM vol. 3 table 7-1, the checks before the commit point
-
-refused_before:
-        raises  GP, TASK, "JMP to the running task", ljmp $TASK, $0
-        raises  NP, TASK_ABSENT, "JMP to an absent task", ljmp $TASK_ABSENT, $0
-        raises  TS, TASK_SHORT, "JMP to a short one", ljmp $TASK_SHORT, $0
-        expect8 gdt+TASK_SHORT+5, FREE, "which leaves it free"
-        raises  GP, TASK_B, "JMP with an RPL that the task's privilege excludes", ljmp $TASK_B|3, $0
-        gate    idt+8*0x43, 0, TASK, 0x85
-        raises  GP, TASK, "INT to a busy task", int $0x43
-        gate    idt+8*0x43, 0, TASK_ABSENT, 0x85
-        raises  NP, TASK_ABSENT, "INT to an absent task", int $0x43
-        .macro iret_refused link, vector, error, name
-        movw    $\link, task + LINK
-        pushl   $FL_NT | FIXED
-        popf
-        raises  \vector, \error, "\name", iret
-        .endm
-        iret_refused TASK_B, TS, TASK_B, "IRET to a task that is not busy"
-        iret_refused 0, TS, 0, "IRET to null"
-        iret_refused CODE, TS, CODE, "IRET to code"
-        iret_refused 0xfff8, TS, 0xfff8, "IRET to what is behind the table"
-        iret_refused TASK|4, TS, TASK|4, "IRET to the local table"
-        str     %eax
-        expect16 %ax, TASK, "the old task goes on"
-        ret
-
-# ---- refused in the new task: #TS goes to a task of its own, for there may be no stack
-
-        .macro refused_in_task error, name, field, value
-        call    settle
-        movl    $\value, task_b + \field
-        catch   1f
-        ljmp    $TASK_B, $0
-1:      expect_task \error, "\name"
-        .endm
-
-refused_after:
-        by_task TS
-        by_task NP
-        by_task SS
-        by_task GP
-        refused_in_task 0, "#TS: no code segment", CS, 0
-        expect16 notes+4, TASK_B, "it is the new task's fault"
-        refused_in_task DATA, "#TS: code that is data", CS, DATA
-        refused_in_task USER_CODE&~3, "#TS: code of another ring than its RPL", CS, USER_CODE&~3
-        refused_in_task 0, "#TS: no stack", STACK, 0
-        refused_in_task CODE, "#TS: a stack that is code", STACK, CODE
-        refused_in_task USER_DATA&~3, "#TS: a stack of another ring", STACK, USER_DATA
-        refused_in_task ABSENT, "#SS: an absent stack", STACK, ABSENT
-        refused_in_task TASK, "#TS: data that is a task", ES, TASK
-        refused_in_task ABSENT, "#NP: absent data", GS, ABSENT
-        refused_in_task 0xfff8, "#TS: data behind the table", FS, 0xfff8
-        refused_in_task DATA, "#TS: a local table that is data", LDT, DATA
-        refused_in_task LOCAL|4, "#TS: a local table of the local table", LDT, LOCAL|4
-        redescribe PIECE, 0, 0xf, 0x9b, 4
-        rebase  PIECE, piece
-        call    settle
-        movl    $PIECE, task_b + CS
-        movl    $0x10, task_b + EIP
-        catch   1f
-        ljmp    $TASK_B, $0
-1:      expect_task 0, "#GP: EIP beyond the limit"
-        call    settle
-        by_gate TS
-        by_gate NP
-        by_gate SS
-        by_gate GP
-        ret
-
-# ---- code of the task of 16 bits: a segment of 32 bits, whose stack is of 16
-
-        .balign 16
-piece:
-in_16:  mov     %eax, notes
-        mov     %edi, notes + 4
-        mov     %esp, notes + 8
-        pushf
-        popl    notes + 12
-        str     %eax
-        mov     %ax, notes + 16
-        mov     %fs, notes + 20
-        iret
-
-        .data
-        .align 8
-local:  .quad   0
-        .quad   0x00cf93000000ffff
-notes:  .skip   64
-visits: .long   0
-way:    .long   by_iret
-
-        .bss
-        .align 256
-task_b: .skip   0x80
-task_h: .skip   0x80
-task_16:
-        .skip   0x80
-        .skip   4096
-stack_b_top:
-        .skip   4096
-stack_h_top:
-        .skip   64
-piece_stack:
-        .skip   65536
-        .text

@@ -57,7 +57,7 @@ fn protected_mode_checks_its_segments() {
 }
 
 #[test]
-fn protected_mode_goes_through_gates_from_ring_to_ring() {
+fn protected_mode_is_interrupted_from_ring_to_ring() {
     passes("protected_gates.elf", "protected mode: gates", include_str!("checks/protected_gates.txt"));
 }
 
@@ -97,11 +97,6 @@ fn long_mode_raises_each_exception_on_the_right_stack() {
 }
 
 #[test]
-fn long_mode_goes_through_its_gates_and_code_sizes() {
-    passes("long_rings.elf", "64-bit mode: rings", include_str!("checks/long_rings.txt"));
-}
-
-#[test]
 fn long_mode_is_called_fast_and_returns_fast() {
     passes("long_calls.elf", "64-bit mode: calls", include_str!("checks/long_calls.txt"));
 }
@@ -134,4 +129,64 @@ fn keys_protect_pages_from_ring_3_and_from_the_supervisor() {
 #[test]
 fn long_mode_does_what_kernels_rely_on() {
     passes("long.elf", "long mode", include_str!("checks/long.txt"));
+}
+
+#[test]
+fn the_local_apic_timer_has_three_modes() {
+    passes("local_apic_timer.elf", "local APIC timer", include_str!("checks/local_apic_timer.txt"));
+}
+
+#[test]
+fn x2apic_mode_is_entered_used_and_left() {
+    passes("x2apic.elf", "x2APIC", include_str!("checks/x2apic.txt"));
+}
+
+#[test]
+fn protected_mode_refuses_tasks_on_either_side_of_the_switch() {
+    passes("protected_tasks_refused.elf", "protected mode: tasks refused", include_str!("checks/protected_tasks_refused.txt"));
+}
+
+#[test]
+fn protected_mode_calls_through_gates() {
+    passes("protected_call_gates.elf", "protected mode: call gates", include_str!("checks/protected_call_gates.txt"));
+}
+
+#[test]
+fn virtual_8086_mode_has_its_extensions() {
+    passes("virtual_8086_extensions.elf", "virtual-8086 mode extensions", include_str!("checks/virtual_8086_extensions.txt"));
+}
+
+#[test]
+fn long_mode_runs_code_of_each_size() {
+    passes("compatibility_mode.elf", "64-bit mode: code sizes", include_str!("checks/compatibility_mode.txt"));
+}
+
+#[test]
+fn long_mode_goes_through_gates_from_ring_to_ring() {
+    passes("long_gates.elf", "64-bit mode: gates", include_str!("checks/long_gates.txt"));
+}
+
+#[test]
+fn the_event_timer_interrupts_by_edges_and_by_levels() {
+    passes("event_timer.elf", "event timer", include_str!("checks/event_timer.txt"));
+}
+
+#[test]
+fn the_power_management_timer_is_a_system_control_interrupt() {
+    passes("power_timer.elf", "power-management timer", include_str!("checks/power_timer.txt"));
+}
+
+#[test]
+fn addresses_that_are_not_canonical_are_refused() {
+    passes("not_canonical.elf", "addresses that are not canonical", include_str!("checks/not_canonical.txt"));
+}
+
+#[test]
+fn real_mode_ends_its_segments_at_64_kib() {
+    passes("real_limits.bin", "real mode: limits", include_str!("checks/real_limits.txt"));
+}
+
+#[test]
+fn translations_are_forgotten_when_they_must_be() {
+    passes("paging_contexts.elf", "forgetting translations", include_str!("checks/paging_contexts.txt"));
 }
