@@ -37,6 +37,11 @@ fn real_mode_raises_each_exception_where_it_belongs() {
 }
 
 #[test]
+fn real_mode_ends_its_segments_at_64_kib() {
+    passes("real_limits.bin", "real mode: limits", include_str!("checks/real_limits.txt"));
+}
+
+#[test]
 fn real_mode_has_its_frames_flags_and_stacks() {
     passes("real_flow.bin", "real mode: flow", include_str!("checks/real_flow.txt"));
 }
@@ -44,6 +49,11 @@ fn real_mode_has_its_frames_flags_and_stacks() {
 #[test]
 fn real_mode_is_interrupted_by_each_source_of_the_8259_pair() {
     passes("real_interrupts.bin", "real mode: interrupts", include_str!("checks/real_interrupts.txt"));
+}
+
+#[test]
+fn protected_mode_of_16_bits_is_entered_and_left() {
+    passes("protected_16.bin", "16-bit protected mode", include_str!("checks/protected_16.txt"));
 }
 
 #[test]
@@ -62,8 +72,23 @@ fn protected_mode_is_interrupted_from_ring_to_ring() {
 }
 
 #[test]
+fn protected_mode_calls_through_gates() {
+    passes("protected_call_gates.elf", "protected mode: call gates", include_str!("checks/protected_call_gates.txt"));
+}
+
+#[test]
 fn protected_mode_switches_tasks() {
     passes("protected_tasks.elf", "protected mode: tasks", include_str!("checks/protected_tasks.txt"));
+}
+
+#[test]
+fn protected_mode_refuses_tasks_on_either_side_of_the_switch() {
+    passes("protected_tasks_refused.elf", "protected mode: tasks refused", include_str!("checks/protected_tasks_refused.txt"));
+}
+
+#[test]
+fn protected_mode_keeps_to_ring_0_what_is_a_systems() {
+    passes("protected_system.elf", "protected mode: system", include_str!("checks/protected_system.txt"));
 }
 
 #[test]
@@ -72,8 +97,8 @@ fn virtual_8086_mode_is_entered_left_and_virtualised() {
 }
 
 #[test]
-fn protected_mode_keeps_to_ring_0_what_is_a_systems() {
-    passes("protected_system.elf", "protected mode: system", include_str!("checks/protected_system.txt"));
+fn virtual_8086_mode_has_its_extensions() {
+    passes("virtual_8086_extensions.elf", "virtual-8086 mode extensions", include_str!("checks/virtual_8086_extensions.txt"));
 }
 
 #[test]
@@ -87,21 +112,6 @@ fn paging_with_pae_translates_and_refuses() {
 }
 
 #[test]
-fn protected_mode_of_16_bits_is_entered_and_left() {
-    passes("protected_16.bin", "16-bit protected mode", include_str!("checks/protected_16.txt"));
-}
-
-#[test]
-fn long_mode_raises_each_exception_on_the_right_stack() {
-    passes("long_exceptions.elf", "64-bit mode: exceptions", include_str!("checks/long_exceptions.txt"));
-}
-
-#[test]
-fn long_mode_is_called_fast_and_returns_fast() {
-    passes("long_calls.elf", "64-bit mode: calls", include_str!("checks/long_calls.txt"));
-}
-
-#[test]
 fn paging_of_four_levels_translates_and_refuses() {
     passes("paging_long.elf", "4-level paging", include_str!("checks/paging_long.txt"));
 }
@@ -112,13 +122,8 @@ fn paging_of_five_levels_translates_and_refuses() {
 }
 
 #[test]
-fn the_local_apic_orders_sends_and_times_interrupts() {
-    passes("local_apic.elf", "local APIC", include_str!("checks/local_apic.txt"));
-}
-
-#[test]
-fn the_io_apic_delivers_each_source_of_the_board() {
-    passes("io_apic.elf", "I/O APIC", include_str!("checks/io_apic.txt"));
+fn translations_are_forgotten_when_they_must_be() {
+    passes("paging_contexts.elf", "forgetting translations", include_str!("checks/paging_contexts.txt"));
 }
 
 #[test]
@@ -127,33 +132,13 @@ fn keys_protect_pages_from_ring_3_and_from_the_supervisor() {
 }
 
 #[test]
-fn long_mode_does_what_kernels_rely_on() {
-    passes("long.elf", "long mode", include_str!("checks/long.txt"));
+fn long_mode_raises_each_exception_on_the_right_stack() {
+    passes("long_exceptions.elf", "64-bit mode: exceptions", include_str!("checks/long_exceptions.txt"));
 }
 
 #[test]
-fn the_local_apic_timer_has_three_modes() {
-    passes("local_apic_timer.elf", "local APIC timer", include_str!("checks/local_apic_timer.txt"));
-}
-
-#[test]
-fn x2apic_mode_is_entered_used_and_left() {
-    passes("x2apic.elf", "x2APIC", include_str!("checks/x2apic.txt"));
-}
-
-#[test]
-fn protected_mode_refuses_tasks_on_either_side_of_the_switch() {
-    passes("protected_tasks_refused.elf", "protected mode: tasks refused", include_str!("checks/protected_tasks_refused.txt"));
-}
-
-#[test]
-fn protected_mode_calls_through_gates() {
-    passes("protected_call_gates.elf", "protected mode: call gates", include_str!("checks/protected_call_gates.txt"));
-}
-
-#[test]
-fn virtual_8086_mode_has_its_extensions() {
-    passes("virtual_8086_extensions.elf", "virtual-8086 mode extensions", include_str!("checks/virtual_8086_extensions.txt"));
+fn addresses_that_are_not_canonical_are_refused() {
+    passes("not_canonical.elf", "addresses that are not canonical", include_str!("checks/not_canonical.txt"));
 }
 
 #[test]
@@ -167,6 +152,36 @@ fn long_mode_goes_through_gates_from_ring_to_ring() {
 }
 
 #[test]
+fn long_mode_is_called_fast_and_returns_fast() {
+    passes("long_calls.elf", "64-bit mode: calls", include_str!("checks/long_calls.txt"));
+}
+
+#[test]
+fn long_mode_does_what_kernels_rely_on() {
+    passes("long.elf", "long mode", include_str!("checks/long.txt"));
+}
+
+#[test]
+fn the_local_apic_orders_sends_and_times_interrupts() {
+    passes("local_apic.elf", "local APIC", include_str!("checks/local_apic.txt"));
+}
+
+#[test]
+fn the_local_apic_timer_has_three_modes() {
+    passes("local_apic_timer.elf", "local APIC timer", include_str!("checks/local_apic_timer.txt"));
+}
+
+#[test]
+fn x2apic_mode_is_entered_used_and_left() {
+    passes("x2apic.elf", "x2APIC", include_str!("checks/x2apic.txt"));
+}
+
+#[test]
+fn the_io_apic_delivers_each_source_of_the_board() {
+    passes("io_apic.elf", "I/O APIC", include_str!("checks/io_apic.txt"));
+}
+
+#[test]
 fn the_event_timer_interrupts_by_edges_and_by_levels() {
     passes("event_timer.elf", "event timer", include_str!("checks/event_timer.txt"));
 }
@@ -174,19 +189,4 @@ fn the_event_timer_interrupts_by_edges_and_by_levels() {
 #[test]
 fn the_power_management_timer_is_a_system_control_interrupt() {
     passes("power_timer.elf", "power-management timer", include_str!("checks/power_timer.txt"));
-}
-
-#[test]
-fn addresses_that_are_not_canonical_are_refused() {
-    passes("not_canonical.elf", "addresses that are not canonical", include_str!("checks/not_canonical.txt"));
-}
-
-#[test]
-fn real_mode_ends_its_segments_at_64_kib() {
-    passes("real_limits.bin", "real mode: limits", include_str!("checks/real_limits.txt"));
-}
-
-#[test]
-fn translations_are_forgotten_when_they_must_be() {
-    passes("paging_contexts.elf", "forgetting translations", include_str!("checks/paging_contexts.txt"));
 }
