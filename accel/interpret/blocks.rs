@@ -178,6 +178,15 @@ impl BlockCache {
 }
 
 impl Decoded {
+    /// How many of the instructions end within `room` bytes.
+    #[inline(always)]
+    pub fn instructions_within(&self, room: u64) -> usize {
+        if self.length <= room {
+            return self.ops.len();
+        }
+        self.ops.iter().take_while(|op| op.insn.end() <= room).count()
+    }
+
     /// The stretches of physical memory that the block was decoded from: one, or one in each of two pages.
     fn pieces(&self) -> impl Iterator<Item = (GuestPhys, u64)> + use<> {
         let first = self.length.min(PAGE_SIZE - self.at.page_offset() as u64);

@@ -64,7 +64,6 @@ impl Cpu for Processor {
         }
         self.place(view, AccessKind::Write, NO_SEGMENT, at.0)?;
         if last & !(PAGE_SIZE - 1) != at.page().0 {
-            let last = if self.mode.is_long() { last } else { last & 0xffff_ffff };
             self.place(view, AccessKind::Write, NO_SEGMENT, last & !(PAGE_SIZE - 1))?;
         }
         Ok(())

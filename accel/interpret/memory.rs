@@ -39,13 +39,20 @@ impl Processor {
         }
     }
 
+    /// A linear address, as wide as the mode makes it.
+    pub(super) fn wrap_linear(&self, at: u64) -> u64 {
+        if self.mode.is_long() { at } else { at & 0xffff_ffff }
+    }
+
     /// Where one page's part of an access goes.
     pub(super) fn place(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64) -> Result<Place, Fault> {
+        let at = self.wrap_linear(at);
         self.mmu.locate(view, kind, GuestVirt(at)).map_err(|fault| self.memory_fault(fault, segment))
     }
 
     /// Where all of an access goes: it may be made to every byte, or it faults as a whole.
     fn locate(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64, size: u64) -> Result<Located, Fault> {
+        let at = self.wrap_linear(at);
         let room = PAGE_SIZE - (at & (PAGE_SIZE - 1));
         if self.mmu.is_careful() {
             self.check_alignment(view, at, size)?;
@@ -57,8 +64,7 @@ impl Processor {
             }
             return Ok(Located::Whole(place));
         }
-        let next = at.wrapping_add(room);
-        let next = if self.mode.is_long() { next } else { next & 0xffff_ffff };
+        let next = self.wrap_linear(at.wrapping_add(room));
         // That the end is not canonical is found out before the first page is looked for.
         if self.mode.is_64bit() && !GuestVirt(next).is_canonical(self.state.linear_bits()) {
             return Err(segment_fault(segment.index()));

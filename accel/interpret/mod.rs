@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use blocks::{BlockCache, BlockId, Decoded, Op};
+use blocks::{BlockCache, BlockId, Decoded};
 use dragoman_frontend::{
     decode::{DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
     fault::Fault,
@@ -78,7 +78,7 @@ impl InterpretedVcpu {
         let at = self.cpu.code_address(self.cpu.state.rip);
         let code = match self.cpu.mmu.fetch_fast(self.cpu.view, at) {
             Some(code) => code,
-            None => match self.fetch(at, 0) {
+            None => match self.fetch(at) {
                 Ok(code) => code,
                 Err(fault) => return BlockEnd::Fault(fault),
             },
@@ -93,25 +93,23 @@ impl InterpretedVcpu {
                 Err(fault) => return BlockEnd::Fault(fault),
             },
         };
-        let limit = if self.cpu.has_code_limit {
-            match instructions_inside(&self.cpu.state, block) {
-                0 => return BlockEnd::Fault(Fault::GP0),
-                count => limit.min(count),
+        let mut limit = limit;
+        if self.cpu.has_code_limit {
+            // Whatever jumps is checked; but the end of a segment can also be run into.
+            limit = limit.min(block.instructions_within(self.cpu.room_in_code()));
+            if limit == 0 {
+                return BlockEnd::Fault(Fault::GP0);
             }
-        } else {
-            limit
-        };
+        }
         let (end, executed) = execute(&mut self.cpu, block, at, limit);
         self.instructions += executed;
         end
     }
 
-    /// The physical address of the code at the linear address `at`, `ahead` bytes after the instruction pointer, or the
-    /// fault of fetching it.
+    /// The physical address of the code at the linear address `at`, or the fault of fetching it.
     #[cold]
-    fn fetch(&mut self, at: u64, ahead: u64) -> Result<GuestPhys, Fault> {
-        let offset = self.cpu.wrap_ip(self.cpu.state.rip.wrapping_add(ahead));
-        if !self.cpu.mode.is_64bit() && offset > u64::from(self.cpu.state.segment(SegmentIndex::Cs).limit) {
+    fn fetch(&mut self, at: u64) -> Result<GuestPhys, Fault> {
+        if self.cpu.room_in_code() == 0 {
             return Err(Fault::GP0);
         }
         self.cpu.mmu.fetch(self.cpu.view, GuestVirt(at)).map_err(|fault| match fault {
@@ -123,22 +121,25 @@ impl InterpretedVcpu {
         })
     }
 
+    /// The physical address of the page after the one that `at` is in, into which the instruction at `at` runs.
+    fn fetch_tail(&mut self, at: u64) -> Result<GuestPhys, Fault> {
+        let next = (at | (PAGE_SIZE - 1)).wrapping_add(1);
+        if self.cpu.room_in_code() <= next.wrapping_sub(at) {
+            return Err(Fault::GP0);
+        }
+        self.fetch(self.cpu.wrap_linear(next))
+    }
+
     /// The block at linear address `at`, physical address `code`; decoded now where it was not yet.
     #[cold]
     fn find_block(&mut self, at: u64, code: GuestPhys) -> Result<BlockId, Fault> {
         match self.blocks.find(code, self.cpu.mode) {
             Some((id, None)) => return Ok(id),
             // The second page may be mapped to other memory than when the block was decoded.
-            Some((id, Some(tail))) if self.fetch_tail(at)? == tail => return Ok(id),
+            Some((id, Some(tail))) if self.fetch_tail(at)?.page() == tail => return Ok(id),
             Some(_) | None => {}
         }
         self.decode(at, code)
-    }
-
-    /// The page after that of the code at `at`, for an instruction that goes on there.
-    fn fetch_tail(&mut self, at: u64) -> Result<GuestPhys, Fault> {
-        let next = (at | (PAGE_SIZE - 1)).wrapping_add(1);
-        Ok(self.fetch(next, next.wrapping_sub(at))?.page())
     }
 
     fn decode(&mut self, at: u64, code: GuestPhys) -> Result<BlockId, Fault> {
@@ -151,7 +152,7 @@ impl InterpretedVcpu {
         let (block, tail) = match self.decoder.decode(code, &window[..size], mode, MAX_BLOCK_INSNS) {
             Ok(block) => (block, None),
             Err(DecodeError::NeedsMoreBytes) => {
-                let tail = self.fetch_tail(at)?;
+                let tail = self.fetch_tail(at)?.page();
                 self.cpu.mmu.read_code(tail, &mut window[size..size + MAX_INSN_BYTES]);
                 let bytes = &window[..size + MAX_INSN_BYTES];
                 match self.decoder.decode(code, bytes, mode, 1) {
@@ -168,17 +169,6 @@ impl InterpretedVcpu {
         }
         Ok(id)
     }
-}
-
-/// How many instructions of `block`, which begins at the instruction pointer, lie inside the code segment before the first
-/// that does not; no limit where all do.
-fn instructions_inside(state: &VcpuState, block: &Decoded) -> usize {
-    let room = (u64::from(state.segment(SegmentIndex::Cs).limit) + 1).saturating_sub(state.rip);
-    let is_inside = |op: &Op| op.insn.end() <= room;
-    if block.ops.last().is_none_or(is_inside) {
-        return usize::MAX;
-    }
-    block.ops.iter().take_while(|op| is_inside(op)).count()
 }
 
 /// Executes at most `limit` instructions of `block`, which begins at linear address `at`, at least one. Returns how many,

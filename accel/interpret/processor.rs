@@ -114,6 +114,15 @@ impl Processor {
         self.state.segment(SegmentIndex::Cs).base.wrapping_add(offset) & 0xffff_ffff
     }
 
+    /// How many bytes of code there are from RIP to the end of the code segment.
+    #[inline(always)]
+    pub fn room_in_code(&self) -> u64 {
+        if self.mode.is_flat(SegmentIndex::Cs) {
+            return u64::MAX;
+        }
+        (u64::from(self.state.segment(SegmentIndex::Cs).limit) + 1).saturating_sub(self.state.rip)
+    }
+
     /// An instruction pointer, as wide as the mode makes it.
     #[inline(always)]
     pub fn wrap_ip(&self, ip: u64) -> u64 {
