@@ -142,9 +142,10 @@ impl Processor {
                 self.must_leave |= hit;
             }
             Place::Rom(_) => {}
+            // Instructions store from registers that hold more; a bus has no more than `width` lines.
             Place::Io(at) => match self.apic_offset(at) {
-                Some(offset) => self.write_apic_page(offset, width, value),
-                None => self.context.bus.write_mmio(at, width, value),
+                Some(offset) => self.write_apic_page(offset, width, width.truncate(value)),
+                None => self.context.bus.write_mmio(at, width, width.truncate(value)),
             },
         }
     }
