@@ -100,11 +100,12 @@ impl InterpretedVcpu {
     /// one instruction may run before the next look.
     fn attend(&mut self, stop: &StopToken) -> Option<ExitReason> {
         loop {
+            // Also what comes with the request to stop: nobody says it again.
             let signals = self.cpu.inbox.take();
+            self.hear(signals);
             if stop.is_stopped() {
                 return Some(ExitReason::Stopped);
             }
-            self.hear(signals);
             match self.deliver_pending() {
                 Err(end) => return Some(ExitReason::TripleFault(end)),
                 Ok(true) => continue,
@@ -245,11 +246,10 @@ impl Processor {
         }
     }
 
-    /// Whether anything can end a halt.
+    /// Whether anything can end a halt. A non-maskable interrupt that still waits is kept out until IRET, which never comes.
     fn can_wake(&mut self) -> bool {
         self.state.rflags.contains(RFlags::IF)
-            || self.state.events.nmi_pending
             || !self.context.world.is_single()
-            || self.may_get_nmi()
+            || !self.state.events.nmi_blocked && self.may_get_nmi()
     }
 }
