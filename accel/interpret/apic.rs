@@ -42,6 +42,8 @@ impl Processor {
     pub(super) fn read_apic_page(&mut self, offset: u64, width: Width) -> u64 {
         let now = self.now();
         let read = self.lapic().read(offset, width, now);
+        // The timer may have expired by now, or the access may be an error that interrupts.
+        self.finish_access(Effect::None);
         read.unwrap_or_else(|error| {
             self.refused(offset, error);
             width.mask()
@@ -53,7 +55,10 @@ impl Processor {
         let now = self.now();
         match self.lapic().write(offset, width, value, now) {
             Ok(effect) => self.finish_access(effect),
-            Err(error) => self.refused(offset, error),
+            Err(error) => {
+                self.finish_access(Effect::None);
+                self.refused(offset, error);
+            }
         }
     }
 
