@@ -41,10 +41,9 @@ impl InterpretedVcpu {
                     continue;
                 }
             }
-            if let BlockEnd::Fault(fault) = self.run_block(NO_LIMIT) {
-                if let Err(end) = self.cpu.refuse(fault) {
-                    return ExitReason::TripleFault(end);
-                }
+            let end = self.run_block(NO_LIMIT);
+            if let Err(end) = self.finish(end) {
+                return ExitReason::TripleFault(end);
             }
         }
     }
@@ -87,12 +86,18 @@ impl InterpretedVcpu {
             self.cpu.state.events.pending_debug.remove(Dr6::BS);
         }
         self.cpu.must_attend = true;
+        self.finish(end)
+    }
+
+    /// Raises what instructions ended with. A fault takes back the debug traps that its instruction would have made.
+    #[inline(always)]
+    fn finish(&mut self, end: BlockEnd) -> Result<(), TripleFault> {
         match end {
+            BlockEnd::Done => Ok(()),
             BlockEnd::Fault(fault) => {
                 self.cpu.state.events.pending_debug = Dr6::empty();
                 self.cpu.refuse(fault)
             }
-            BlockEnd::Done => Ok(()),
         }
     }
 
