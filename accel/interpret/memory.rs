@@ -47,7 +47,9 @@ impl Processor {
     /// Where one page's part of an access goes.
     pub(super) fn place(&mut self, view: ViewIndex, kind: AccessKind, segment: SegmentUse, at: u64) -> Result<Place, Fault> {
         let at = self.wrap_linear(at);
-        self.mmu.locate(view, kind, GuestVirt(at)).map_err(|fault| self.memory_fault(fault, segment))
+        let found = self.mmu.locate(view, kind, GuestVirt(at));
+        self.must_leave |= self.mmu.take_marked_code();
+        found.map_err(|fault| self.memory_fault(fault, segment))
     }
 
     /// Where all of an access goes: it may be made to every byte, or it faults as a whole.
@@ -188,7 +190,9 @@ impl Processor {
 
     /// The memory at `at`, where it is plain memory that the running code may access so.
     pub(super) fn plain(&mut self, kind: AccessKind, at: u64) -> Option<RamPlace> {
-        match self.mmu.locate(self.view, kind, GuestVirt(at)) {
+        let found = self.mmu.locate(self.view, kind, GuestVirt(at));
+        self.must_leave |= self.mmu.take_marked_code();
+        match found {
             // One by one, where each is looked at.
             Ok(Place::Ram(_)) if self.mmu.is_careful() => None,
             Ok(Place::Ram(place)) => Some(place),

@@ -76,6 +76,8 @@ pub struct Mmu {
     context: u16,
     /// Whether the first level is to know no data, so that every access is seen.
     is_careful: bool,
+    /// A walk set a flag in an entry that code was decoded from.
+    has_marked_code: bool,
     ram: Arc<GuestRam>,
 }
 
@@ -89,6 +91,7 @@ impl Mmu {
             linear_bits: 48,
             context: 0,
             is_careful: false,
+            has_marked_code: false,
             ram,
         }
     }
@@ -111,6 +114,12 @@ impl Mmu {
             self.clear_views();
         }
         self.is_careful = is_careful;
+    }
+
+    /// Whether a walk since the last question set a flag in an entry that code was decoded from: the blocks are stale, and
+    /// their owners have been told.
+    pub fn take_marked_code(&mut self) -> bool {
+        std::mem::take(&mut self.has_marked_code)
     }
 
     /// Whether every access to data comes through the slow path.
@@ -199,7 +208,10 @@ impl Mmu {
             }
             // What is remembered may be older than the tables: only a walk may refuse.
         }
-        let found = walk(&self.paging, &mut Tables(&self.ram), at, access).map_err(fault)?;
+        let mut tables = Tables::new(&self.ram);
+        let found = walk(&self.paging, &mut tables, at, access);
+        self.has_marked_code |= tables.has_marked_code;
+        let found = found.map_err(fault)?;
         self.second.insert(at, self.context, &found);
         Ok(found)
     }
@@ -279,7 +291,7 @@ impl Mmu {
 
     /// Reads eight bytes at the aligned physical address `at`; zero where there is no memory.
     pub fn read_physical(&self, at: GuestPhys) -> u64 {
-        Tables(&self.ram).read_entry(at)
+        Tables::new(&self.ram).read_entry(at)
     }
 
     // Forgetting
@@ -336,18 +348,25 @@ impl Mmu {
 }
 
 /// Guest memory as page walks see it.
-struct Tables<'a>(&'a GuestRam);
+struct Tables<'a> {
+    ram: &'a GuestRam,
+    has_marked_code: bool,
+}
 
-impl Tables<'_> {
-    fn place(&self, at: GuestPhys) -> Option<HostPtr> {
-        Some(HostPtr::in_page(self.0.host_page(at)?, at.page_offset()))
+impl<'a> Tables<'a> {
+    fn new(ram: &'a GuestRam) -> Self {
+        Self { ram, has_marked_code: false }
     }
 
-    fn replace(&self, at: GuestPhys, width: Width, old: u64, new: u64) -> bool {
-        let Some(place) = self.place(at).filter(|_| self.0.is_writable(at)) else { return true };
+    fn place(&self, at: GuestPhys) -> Option<HostPtr> {
+        Some(HostPtr::in_page(self.ram.host_page(at)?, at.page_offset()))
+    }
+
+    fn replace(&mut self, at: GuestPhys, width: Width, old: u64, new: u64) -> bool {
+        let Some(place) = self.place(at).filter(|_| self.ram.is_writable(at)) else { return true };
         let is_replaced = place.compare_exchange(width, old, new) == Some(old);
-        if is_replaced && self.0.tracker().is_watched(at) {
-            self.0.tracker().written(at, width.bytes());
+        if is_replaced && self.ram.tracker().is_watched(at) {
+            self.has_marked_code |= self.ram.tracker().written(at, width.bytes());
         }
         is_replaced
     }
