@@ -92,7 +92,8 @@ fn real_target(cpu: &mut dyn Cpu, selector: Selector, offset: u64) -> Result<Seg
     Ok(real_segment(cpu, SegmentIndex::Cs, selector.0))
 }
 
-fn go(cpu: &mut dyn Cpu, code: Segment, offset: u64) {
+/// Goes to `offset` in `code`, after all checks; other than 64-bit code takes the lower half.
+pub(super) fn go(cpu: &mut dyn Cpu, code: Segment, offset: u64) {
     let state = cpu.state_mut();
     *state.segment_mut(SegmentIndex::Cs) = code;
     state.rip = if state.is_64bit() { offset } else { offset & 0xffff_ffff };

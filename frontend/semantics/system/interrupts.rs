@@ -12,7 +12,7 @@ use super::{
         table::{Row, helper, row},
     },
     descriptors::{Descriptor, Selector, fetch, kind, wrap},
-    far::{drop_inner_segments, enter_code, outer_stack, return_code},
+    far::{drop_inner_segments, enter_code, go, outer_stack, return_code},
     flags_image::{self, virtual_interrupts},
     objections::{Objection, Subject, refuse, refuse_where},
     segments::{NOT_PRESENT, null_stack_of, real_segment, stack_segment},
@@ -559,9 +559,7 @@ fn iret_protected(cpu: &mut dyn Cpu, width: Width) -> Result<(), Fault> {
         stack.install_pointer(cpu);
     }
     flags_image::load_at(cpu, cpl, width, frame.flags);
-    let state = cpu.state_mut();
-    *state.segment_mut(SegmentIndex::Cs) = code;
-    state.rip = frame.offset;
+    go(cpu, code, frame.offset);
     if target != cpl {
         drop_inner_segments(cpu, target);
     }
