@@ -31,7 +31,7 @@ impl InterpretedVcpu {
     pub(super) fn run_until_stopped(&mut self, stop: &StopToken) -> ExitReason {
         loop {
             if self.cpu.must_attend || self.cpu.inbox.has_any() {
-                if let Some(reason) = self.attend(stop) {
+                if let Some(reason) = self.attend(stop, false) {
                     return reason;
                 }
                 if self.cpu.must_attend {
@@ -50,7 +50,7 @@ impl InterpretedVcpu {
 
     pub(super) fn step_once(&mut self) -> ExitReason {
         let never = StopToken::new();
-        if let Some(reason) = self.attend(&never) {
+        if let Some(reason) = self.attend(&never, true) {
             return reason;
         }
         match self.run_one() {
@@ -102,8 +102,9 @@ impl InterpretedVcpu {
     }
 
     /// Does everything that comes before the next instruction. Afterwards [`Processor::must_attend`] says whether only
-    /// one instruction may run before the next look.
-    fn attend(&mut self, stop: &StopToken) -> Option<ExitReason> {
+    /// one instruction may run before the next look. A step is over with the first interrupt or trap that is delivered:
+    /// there are guests in which each delivery makes another one due.
+    fn attend(&mut self, stop: &StopToken, is_step: bool) -> Option<ExitReason> {
         loop {
             // Also what comes with the request to stop: nobody says it again.
             let signals = self.cpu.inbox.take();
@@ -113,6 +114,7 @@ impl InterpretedVcpu {
             }
             match self.deliver_pending() {
                 Err(end) => return Some(ExitReason::TripleFault(end)),
+                Ok(true) if is_step => return Some(ExitReason::StepDone),
                 Ok(true) => continue,
                 Ok(false) => {}
             }
