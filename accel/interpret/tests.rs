@@ -2,6 +2,8 @@
 //!
 //! Programs are a few bytes of real-mode code at address 0x1000.
 
+mod hostile;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -29,16 +31,19 @@ impl Alarm for Hand {
     fn wake_by(&self, _at: VmInstant) {}
 }
 
-/// Remembers port writes; port 0x10 copies four bytes of NOP over guest memory, as a device does by DMA.
+/// Remembers writes; port 0x10 copies four bytes of NOP over guest memory, as a device does by DMA.
 struct Devices {
     ram: Arc<GuestRam>,
     written: Mutex<Vec<(u16, u32)>>,
+    stored: Mutex<Vec<(u64, u64)>>,
 }
 impl CpuBus for Devices {
     fn read_mmio(&self, _at: GuestPhys, width: Width) -> u64 {
         width.mask()
     }
-    fn write_mmio(&self, _at: GuestPhys, _width: Width, _value: u64) {}
+    fn write_mmio(&self, at: GuestPhys, _width: Width, value: u64) {
+        self.stored.lock().expect("not poisoned").push((at.0, value));
+    }
     fn read_port(&self, port: Port, _width: Width) -> u32 {
         u32::from(port.0)
     }
@@ -68,7 +73,7 @@ impl Scene {
     fn new(code: &[u8]) -> Self {
         let ram = Arc::new(GuestRam::new(2 << 20).expect("small"));
         ram.write(GuestPhys(CODE), code).expect("RAM");
-        let devices = Arc::new(Devices { ram: ram.clone(), written: Mutex::default() });
+        let devices = Arc::new(Devices { ram: ram.clone(), written: Mutex::default(), stored: Mutex::default() });
         let clock = Arc::new(Hand::default());
         let context = VcpuContext {
             bus: devices.clone(),
