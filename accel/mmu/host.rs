@@ -38,6 +38,13 @@ impl HostPtr {
         self.0.expose_provenance() as u64
     }
 
+    /// In a build with debug assertions, refuses an access of `bytes` bytes that would leave the page: host pages are no
+    /// smaller than the guest's, and so begin where these do.
+    #[inline(always)]
+    fn stay_in_page(self, bytes: u64) {
+        debug_assert!(self.0.addr() as u64 % PAGE_SIZE + bytes <= PAGE_SIZE, "{bytes} bytes at {self:?} leave their page");
+    }
+
     fn is_aligned(self, width: Width) -> bool {
         self.address() & (width.bytes() - 1) == 0
     }
@@ -50,12 +57,14 @@ impl HostPtr {
     /// Reads `width` bits, which end within the page.
     #[inline(always)]
     pub fn load(self, width: Width) -> u64 {
+        self.stay_in_page(width.bytes());
         if cfg!(target_arch = "x86_64") || self.is_aligned(width) { self.load_whole(width) } else { self.load_bytes(width) }
     }
 
     /// Writes the low `width` bits of `value`, which end within the page.
     #[inline(always)]
     pub fn store(self, width: Width, value: u64) {
+        self.stay_in_page(width.bytes());
         if cfg!(target_arch = "x86_64") || self.is_aligned(width) {
             self.store_whole(width, value);
         } else {
@@ -156,6 +165,7 @@ impl HostPtr {
     /// cannot do it at this address: not aligned.
     pub fn compare_exchange(self, width: Width, old: u64, new: u64) -> Option<u64> {
         const ORDER: Ordering = Ordering::SeqCst;
+        self.stay_in_page(width.bytes());
         if !self.is_aligned(width) {
             return None;
         }
@@ -188,6 +198,8 @@ impl HostPtr {
 
     /// Copies `bytes` bytes from `from`, upwards. Both ranges end within their pages.
     pub fn copy_from(self, from: Self, bytes: u64) {
+        self.stay_in_page(bytes);
+        from.stay_in_page(bytes);
         let mut done = 0;
         while bytes - done >= 8 {
             self.plus(done).store(Width::Qword, from.plus(done).load(Width::Qword));
@@ -201,6 +213,7 @@ impl HostPtr {
 
     /// Writes `count` elements of `width`, which end within the page.
     pub fn fill(self, width: Width, value: u64, count: u64) {
+        self.stay_in_page(width.bytes() * count);
         for n in 0..count {
             self.plus(n * width.bytes()).store(width, value);
         }
@@ -208,6 +221,7 @@ impl HostPtr {
 
     /// Copies the bytes from here on into `bytes`, which end within the page.
     pub fn read_bytes(self, bytes: &mut [u8]) {
+        self.stay_in_page(bytes.len() as u64);
         for (n, chunk) in bytes.chunks_mut(8).enumerate() {
             let at = self.plus(8 * n as u64);
             if let Ok(whole) = <&mut [u8; 8]>::try_from(&mut *chunk) {
