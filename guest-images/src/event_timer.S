@@ -118,9 +118,11 @@ event_timer_levels:
         # A level that rises while it is masked is there when the mask goes.
         mov     %edx, (%r14)
         movl    $0x52 | LEVEL | OFF, WINDOW(%r14)
+        movq    $0, CONFIGURATION(%r13)
         mov     COUNTER(%r13), %rax
         add     $1000, %rax
         mov     %rax, COMPARATOR_0(%r13)
+        run_timer
 1:      mov     STATUS(%r13), %eax
         test    $1, %al
         jz      1b
