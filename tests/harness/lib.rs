@@ -5,6 +5,7 @@
 //! of ours. README.md of this folder describes the parts; the rows are in tests/insn.
 
 pub mod case;
+pub mod chaos;
 pub mod engine;
 pub mod footprint;
 pub mod generate;

@@ -4,7 +4,7 @@ mod delivery;
 mod memory;
 mod rig;
 mod surroundings;
-mod tables;
+pub(crate) mod tables;
 mod template;
 
 use dragoman_accel::{Accelerator, interpret::Interpreter};

@@ -20,6 +20,8 @@ pub use ignored::{Ignored, ignored};
 pub use prepare::{Stage, prepare};
 pub use random::Random;
 pub use registers::arithmetic_flags;
+pub(crate) use registers::x87;
 pub use scope::{codes, exempt, native_codes};
 pub use steer::operand_at;
 pub use traits::{is_bit_test, uses_mmx};
+pub(crate) use values::{Flavour, fill, integer, quadword};

@@ -143,7 +143,7 @@ pub fn arithmetic_flags(bits: u32) -> RFlags {
 }
 
 /// The x87 unit with any control word, any top, some registers empty.
-fn x87(random: &mut Random) -> X87State {
+pub(crate) fn x87(random: &mut Random) -> X87State {
     let mut unit = X87State::initialised([F80::default(); 8]);
     for register in &mut unit.registers {
         *register = values::extended(random);
