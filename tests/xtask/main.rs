@@ -9,6 +9,7 @@ mod cache;
 mod cpio;
 mod cross;
 mod demo;
+mod fuzz;
 mod guests;
 mod lint;
 mod paths;
@@ -46,6 +47,8 @@ enum Command {
     Guest(guests::Options),
     /// Compare this emulator with others
     Bench(bench::Options),
+    /// Make up inputs for a program of tests/fuzz, until one breaks it
+    Fuzz(fuzz::Options),
     /// Fill the instruction rows of tests/insn from this host's processor, or check them
     Record(record::Options),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run(&places),
         Command::Guest(options) => guests::run(&places, &options),
         Command::Bench(options) => bench::run(&places, &options),
+        Command::Fuzz(options) => fuzz::run(&places, &options),
         Command::Record(options) => record::run(&places, &options),
     });
     match outcome {

@@ -2,7 +2,7 @@
 //!
 //! Rule: what is missing is said all at once, each with where it comes from.
 
-use std::{env, fs, path::Path, process::Command, time::Duration};
+use std::{env, ffi::OsStr, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -12,7 +12,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The cargo that runs this program, in the workspace's top folder.
 pub fn cargo(places: &Places) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    program(places, &env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program that is a cargo or starts one, in the workspace's top folder.
+pub fn program(places: &Places, path: &OsStr) -> Command {
+    let mut command = Command::new(path);
     command.current_dir(&places.root);
     // Set by `cargo run` for xtask itself; a cargo below it must not take them for its own.
     for (name, _) in env::vars_os() {
