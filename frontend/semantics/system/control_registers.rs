@@ -97,6 +97,11 @@ fn cr4_objection(state: &VcpuState, model: &CpuModel, value: u64) -> Option<&'st
     ])
 }
 
+/// Whether CR4 may hold `value` on `model` with the other registers as they are.
+pub fn cr4_write_is_valid(state: &VcpuState, model: &CpuModel, value: u64) -> bool {
+    cr4_objection(state, model, value).is_none()
+}
+
 fn first_that_holds(objections: &[(bool, &'static str)]) -> Option<&'static str> {
     objections.iter().find(|(holds, _)| *holds).map(|(_, text)| *text)
 }

@@ -18,6 +18,7 @@ mod stacks;
 mod syscalls;
 mod tasks;
 
+pub use control_registers::cr4_write_is_valid;
 pub use interrupts::{Event, EventKind, FaultChain, Link, TripleFault};
 pub use objections::{Objection, Subject};
 

@@ -110,7 +110,7 @@ impl<'a> Walker<'a> {
         }
         if let ExitReason::TripleFault(end) = reason {
             census.triple_faults += 1;
-            end.0.iter().for_each(|event| census.entered[usize::from(event.vector)] += 1);
+            end.0.iter().for_each(|link| census.entered[usize::from(link.event.vector)] += 1);
         }
         let has_halted = after.events.activity == Activity::Halted && self.state.events.activity != Activity::Halted;
         census.halts += u64::from(has_halted);
