@@ -79,6 +79,8 @@ fn displacement(random: &mut Random, recipe: &Recipe, encoding: &Encoding) -> u6
     match encoding.anchor {
         Anchor::Nothing => pointers::offset_in(random, recipe.mode, recipe.paging),
         Anchor::Register | Anchor::Rip if random.one_in(8) => pointers::physical(random),
+        // Some operands must be aligned.
+        Anchor::Register if random.one_in(2) => near(random) & !0xf,
         Anchor::Register | Anchor::Rip => near(random),
     }
 }
@@ -135,7 +137,8 @@ fn idiom(random: &mut Random, recipe: &Recipe, bytes: &mut Vec<u8>) {
             bytes.extend([0x0f, 0x22, 0xc0 | register << 3]); // MOV CRn, EAX
         }
         2 => {
-            dword(MOV_ECX, random.pick(&MODEL_REGISTERS));
+            let x2apic = 0x800 + random.below(0x40) as u32;
+            dword(MOV_ECX, if random.one_in(4) { x2apic } else { random.pick(&MODEL_REGISTERS) });
             bytes.extend([0x0f, 0x32]); // RDMSR
             bytes.extend(wide);
             bytes.push(XOR_EAX);

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use dragoman_accel::{Accelerator, ExitReason, Vcpu, VcpuContext, VcpuHandle, World, interpret::Interpreter};
+use dragoman_accel::{Accelerator, ExitReason, SafepointWork, Vcpu, VcpuContext, VcpuHandle, World, interpret::Interpreter};
 use dragoman_devices::{
     Alarm, Clock,
     memory::{GuestRam, SMALLEST, VIDEO_WINDOW},
@@ -121,6 +121,28 @@ impl Machine {
     /// How many instructions the processor has executed.
     pub fn instructions(&self) -> u64 {
         self.vcpu.instructions()
+    }
+
+    /// A copy of memory; from now on the pages that are written are logged.
+    pub fn start_log(&self) -> Vec<(GuestPhys, Vec<u8>)> {
+        self.ram.tracker().start_log();
+        self.handle.at_safepoint(SafepointWork::DropWriteEntries);
+        self.pages().collect()
+    }
+
+    /// Panics where memory is not as in `before`, and the log does not say so.
+    pub fn check_log(&self, before: &[(GuestPhys, Vec<u8>)]) {
+        for ((at, now), (_, old)) in self.pages().zip(before) {
+            assert!(now == *old || self.ram.tracker().is_dirty(at), "the page at {at} was written, and not logged");
+        }
+        self.ram.tracker().stop_log();
+    }
+
+    fn pages(&self) -> impl Iterator<Item = (GuestPhys, Vec<u8>)> {
+        (0..RAM).step_by(PAGE_SIZE as usize).filter_map(|at| {
+            let mut page = vec![0; PAGE_SIZE as usize];
+            self.ram.read(GuestPhys(at), &mut page).ok().map(|()| (GuestPhys(at), page))
+        })
     }
 
     /// Panics where something beside guest memory was written.

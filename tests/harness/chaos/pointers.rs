@@ -65,7 +65,7 @@ pub fn physical(random: &mut Random) -> u64 {
 fn offset(random: &mut Random) -> u64 {
     match random.below(8) {
         0 => PAGE - 1 - random.below(24),
-        1..=3 => random.below(PAGE / 16) * 16,
+        1..=4 => random.below(PAGE / 16) * 16,
         _ => random.below(PAGE),
     }
 }

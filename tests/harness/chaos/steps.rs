@@ -17,6 +17,8 @@ use crate::generate::Random;
 pub const SCENES: usize = 8;
 /// How many steps a guest may take.
 const STEPS: usize = 800;
+/// How many where a fuzzer waits for the end, whose next input is better than more of this one.
+const STEPS_GIVEN: usize = 200;
 /// How many steps a guest may stay on one instruction.
 const PATIENCE: usize = 24;
 /// How often a guest that can go no further begins again, elsewhere in its code and in the memory that it left.
@@ -56,7 +58,7 @@ impl Walker<'_> {
         census.scenes += 1;
         let (first, mut restarts) = (self.state.clone(), 0);
         let (mut last, mut stays) = (0, 0);
-        for _ in 0..STEPS {
+        for _ in 0..if self.recipe.code.is_some() { STEPS_GIVEN } else { STEPS } {
             if random.one_in(24) {
                 events::raise_one(random, machine.handle());
             }
