@@ -8,7 +8,7 @@ use std::{
 use crate::guest::{Guest, PROMPT, guests, is_emulated_host};
 
 const BOOT: Duration = Duration::from_secs(300);
-const COMMAND: Duration = Duration::from_secs(240);
+const COMMAND: Duration = Duration::from_secs(600);
 
 /// Boots the guest called `name` to its shell.
 fn boot(name: &str) -> Option<Guest> {

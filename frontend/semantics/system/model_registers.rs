@@ -33,6 +33,7 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 2] {
 mod index {
     pub const TSC: u32 = 0x10;
     pub const APIC_BASE: u32 = 0x1b;
+    pub const PLATFORM_ID: u32 = 0x17;
     pub const FEATURE_CONTROL: u32 = 0x3a;
     pub const TSC_ADJUST: u32 = 0x3b;
     pub const SPEC_CTRL: u32 = 0x48;
@@ -136,6 +137,8 @@ fn read(cpu: &mut dyn Cpu, msr: u32) -> Result<u64, Fault> {
     Ok(match msr {
         index::TSC => cpu.time_stamp(),
         index::APIC_BASE => msrs.apic_base.bits(),
+        // The slot that microcode updates are chosen by: the first.
+        index::PLATFORM_ID => 0,
         index::FEATURE_CONTROL => msrs.feature_control,
         index::TSC_ADJUST => msrs.tsc_adjust,
         index::SPEC_CTRL => msrs.spec_ctrl,

@@ -176,7 +176,7 @@ pub fn every_guest(work: &mut Work) -> Result<Outcome> {
         times.push(format!("{} {:.1} s", guest.name, boot.as_secs_f64()));
     }
     let mut command = toolchain::cargo(places);
-    command.args(["test", "--release", "--package", "dragoman", "--test", "program", "--", "--ignored"]);
+    command.args(["test", "--release", "--package", "dragoman", "--test", "program", "--", "--ignored", "--test-threads", "1"]);
     work.run(command.env(GUESTS, places.guests()), TEST_LIMIT)?;
     times.push(work.tested());
     Ok(Outcome::Done(times.join(", ")))
