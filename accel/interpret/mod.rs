@@ -10,6 +10,7 @@ mod memory;
 mod processor;
 #[cfg(test)]
 mod tests;
+mod vectors;
 
 use std::sync::Arc;
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use dragoman_frontend::{
     decode::{Condition, Insn, Mode, SegmentUse},
     fault::Fault,
-    paging::{AccessKind, Paging},
+    paging::Paging,
     post_mortem::{BranchLog, Raised},
     semantics::{
-        AtomicOp, BinaryOp, FlagRule, FloatOp, Helper, LazyFlags, Machine, ShiftOp, UnaryOp, VectorOp, binary, divide,
-        effective_address, float, lanes, multiply, shift, system::Objection, unary, x87,
+        AtomicOp, BinaryOp, FlagRule, FloatOp, FusedOp, Helper, LazyFlags, Machine, ShiftOp, TernaryOp, UnaryOp, VectorOp,
+        binary, divide, effective_address, float, fused, lanes, multiply, shift, system::Objection, ternary, unary, x87,
     },
 };
 use dragoman_state::{Cr4, Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
@@ -139,75 +139,11 @@ impl Processor {
     }
 
     #[inline(always)]
-    fn load_linear(&mut self, segment: SegmentUse, at: u64, width: Width) -> Result<u64, Fault> {
+    pub(super) fn load_linear(&mut self, segment: SegmentUse, at: u64, width: Width) -> Result<u64, Fault> {
         match self.mmu.load_fast(self.view, at, width) {
             Some(value) => Ok(value),
             None => self.load_slow(self.view, segment, at, width),
         }
-    }
-
-    /// The linear address of sixteen bytes.
-    #[inline(always)]
-    fn vector_address(&self, segment: SegmentUse, offset: u64, must_align: bool, is_write: bool) -> Result<u64, Fault> {
-        let at = if segment.is_flat() {
-            offset
-        } else {
-            let checked = dragoman_frontend::semantics::segmentation::linear(&self.state, segment, offset, 16, is_write);
-            // An operand that is not aligned is refused first.
-            let base = self.state.segment(segment.index()).base;
-            checked.map_err(|fault| if must_align && base.wrapping_add(offset) % 16 != 0 { Fault::GP0 } else { fault })?.0
-        };
-        if must_align && at % 16 != 0 { Err(Fault::GP0) } else { Ok(at) }
-    }
-
-    #[inline(always)]
-    fn load_halves(&mut self, segment: SegmentUse, at: u64) -> Result<u128, Fault> {
-        let low = self.load_linear(segment, at, Width::Qword)?;
-        let high = self.load_linear(segment, at.wrapping_add(8), Width::Qword)?;
-        Ok(u128::from(high) << 64 | u128::from(low))
-    }
-
-    /// Reads sixteen bytes that need not be aligned, while other operands must be.
-    #[cold]
-    fn load_bytes(&mut self, segment: SegmentUse, at: u64) -> Result<u128, Fault> {
-        (0..16).try_fold(0, |value, n| {
-            let byte = self.load_linear(segment, at.wrapping_add(n), Width::Byte)?;
-            Ok(value | u128::from(byte) << (8 * n))
-        })
-    }
-
-    /// Writes sixteen bytes that need not be aligned, while other operands must be; all or none.
-    #[cold]
-    fn store_bytes(&mut self, segment: SegmentUse, at: u64, value: u128) -> Result<(), Fault> {
-        self.reach_both_pages(segment, at)?;
-        for n in 0..16 {
-            self.store_slow(self.view, segment, at.wrapping_add(n), Width::Byte, (value >> (8 * n)) as u8 as u64)?;
-        }
-        Ok(())
-    }
-
-    /// Makes sure that a write of sixteen bytes at `at` does not fault after its first half: only where the two are in
-    /// different pages could it.
-    #[inline(always)]
-    fn reach_both_pages(&mut self, segment: SegmentUse, at: u64) -> Result<(), Fault> {
-        if at & 0xfff > 0xff0 {
-            self.place(self.view, AccessKind::Write, segment, at)?;
-            self.place(self.view, AccessKind::Write, segment, (at | 0xfff).wrapping_add(1))?;
-        }
-        Ok(())
-    }
-
-    /// Writes sixteen bytes, all or none.
-    #[inline(always)]
-    fn store_halves(&mut self, segment: SegmentUse, at: u64, value: u128) -> Result<(), Fault> {
-        let above = at.wrapping_add(8);
-        self.reach_both_pages(segment, at)?;
-        for (at, half) in [(at, value as u64), (above, (value >> 64) as u64)] {
-            if !self.mmu.store_fast(self.view, at, Width::Qword, half) {
-                self.store_slow(self.view, segment, at, Width::Qword, half)?;
-            }
-        }
-        Ok(())
     }
 
     /// What an unmasked floating-point exception is: #XM, or #UD where the system does not expect it.
@@ -439,21 +375,21 @@ impl Machine for Processor {
     }
 
     #[inline(always)]
-    fn load_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool) -> Result<u128, Fault> {
-        let at = self.vector_address(segment, offset, must_align, false)?;
-        match self.load_halves(segment, at) {
-            Err(Fault::AC) => self.load_bytes(segment, at),
-            loaded => loaded,
-        }
+    fn load_vector<const N: usize>(&mut self, segment: SegmentUse, offset: u64, alignment: u64) -> Result<[u128; N], Fault> {
+        let at = self.vector_address::<N>(segment, offset, alignment, false)?;
+        self.load_parts(segment, at)
     }
 
     #[inline(always)]
-    fn store_vector(&mut self, segment: SegmentUse, offset: u64, must_align: bool, value: u128) -> Result<(), Fault> {
-        let at = self.vector_address(segment, offset, must_align, true)?;
-        match self.store_halves(segment, at, value) {
-            Err(Fault::AC) => self.store_bytes(segment, at, value),
-            stored => stored,
-        }
+    fn store_vector<const N: usize>(
+        &mut self,
+        segment: SegmentUse,
+        offset: u64,
+        alignment: u64,
+        value: [u128; N],
+    ) -> Result<(), Fault> {
+        let at = self.vector_address::<N>(segment, offset, alignment, true)?;
+        self.store_parts(segment, at, value)
     }
 
     #[inline(always)]
@@ -462,8 +398,17 @@ impl Machine for Processor {
     }
 
     #[inline(always)]
-    fn float_op(&mut self, op: FloatOp, a: u128, b: u128) -> Result<u128, Fault> {
+    fn ternary_op(&mut self, op: TernaryOp, a: u128, b: u128, c: u128) -> u128 {
+        ternary::evaluate(op, a, b, c)
+    }
+
+    #[inline(always)]
+    fn float_op<const N: usize>(&mut self, op: FloatOp, a: [u128; N], b: [u128; N]) -> Result<[u128; N], Fault> {
         float::evaluate(op, a, b, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| self.float_fault())
+    }
+
+    fn fused_op<const N: usize>(&mut self, op: FusedOp, a: [u128; N], b: [u128; N], c: [u128; N]) -> Result<[u128; N], Fault> {
+        fused::evaluate(op, a, b, c, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| self.float_fault())
     }
 
     #[inline(always)]

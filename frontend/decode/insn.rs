@@ -80,7 +80,7 @@ pub enum Kind {
 pub struct Operand {
     /// What it is.
     pub kind: Kind,
-    /// The number of the register, where it is one.
+    /// The number of the register, where it is one; of memory: of the vector register that is its index.
     pub register: u8,
     /// The width of an integer operand.
     pub width: Width,
@@ -172,6 +172,10 @@ bitflags! {
         const REP = 1 << 1;
         /// F2: REPNE.
         const REPNE = 1 << 2;
+        /// VEX: vector registers are written whole, zeros above; memory need not be aligned.
+        const VEX = 1 << 3;
+        /// VEX.L: 256 bits.
+        const WIDE = 1 << 4;
     }
 }
 
@@ -235,6 +239,18 @@ impl Insn {
     #[inline(always)]
     pub const fn is_repeated(&self) -> bool {
         self.flags.intersects(InsnFlags::REP.union(InsnFlags::REPNE))
+    }
+
+    /// Whether the instruction has a VEX prefix.
+    #[inline(always)]
+    pub const fn is_vex(&self) -> bool {
+        self.flags.contains(InsnFlags::VEX)
+    }
+
+    /// Whether it works on 256 bits.
+    #[inline(always)]
+    pub const fn is_wide(&self) -> bool {
+        self.flags.contains(InsnFlags::WIDE)
     }
 
     /// Whether operand `n` is in memory.

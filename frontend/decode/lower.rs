@@ -1,7 +1,7 @@
 //! From the decoder's instruction to ours: every choice that the encoding and the mode make, made once.
 
 use dragoman_state::{Gpr, SegmentIndex, Width};
-use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, ConditionCode, EncodingKind, Instruction, Mnemonic, OpKind, Register};
 
 use super::{Condition, Insn, InsnFlags, Kind, Mode, Opcode, Operand, SegmentUse};
 
@@ -87,7 +87,7 @@ fn operand(insn: &Instruction, n: u32) -> Operand {
         OpKind::Register => register_operand(insn.op_register(n)),
         OpKind::Memory => Operand {
             kind: Kind::Memory,
-            register: 0,
+            register: vector_index(insn),
             width: Width::from_bytes(insn.memory_size().size()).unwrap_or(Width::Byte),
         },
         kind if is_immediate(kind) => Operand { kind: Kind::Immediate, register: 0, width: immediate_width(kind) },
@@ -134,6 +134,11 @@ fn address_register(register: Register) -> Gpr {
         _ if register.is_gpr() => gpr(register),
         _ => Gpr::ZERO, // a vector index: gathers read it themselves
     }
+}
+
+fn vector_index(insn: &Instruction) -> u8 {
+    let index = insn.memory_index();
+    if index.is_vector_register() { index.number() as u8 } else { 0 }
 }
 
 fn address_width(insn: &Instruction, mode: Mode) -> Width {
@@ -199,6 +204,12 @@ fn flags(insn: &Instruction) -> InsnFlags {
     flags.set(InsnFlags::LOCK, insn.has_lock_prefix());
     flags.set(InsnFlags::REP, insn.has_rep_prefix());
     flags.set(InsnFlags::REPNE, insn.has_repne_prefix());
+    let is_vex = insn.code().encoding() == EncodingKind::VEX;
+    flags.set(InsnFlags::VEX, is_vex);
+    flags.set(
+        InsnFlags::WIDE,
+        is_vex && (insn.memory_index().is_ymm() || (0..insn.op_count()).any(|n| insn.op_register(n).is_ymm())),
+    );
     flags
 }
 

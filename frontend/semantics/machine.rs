@@ -2,7 +2,7 @@
 
 use dragoman_state::{Gpr, RFlags, Width};
 
-use super::{BinaryOp, Cpu, FlagRule, FloatOp, ShiftOp, UnaryOp, VectorOp};
+use super::{BinaryOp, Cpu, FlagRule, FloatOp, FusedOp, ShiftOp, TernaryOp, UnaryOp, VectorOp};
 use crate::{
     decode::{Condition, Insn, SegmentUse},
     fault::Fault,
@@ -141,14 +141,37 @@ pub trait Machine: Sized {
     fn vector(&mut self, register: u8, part: usize) -> Self::Vec;
     /// Writes bits `128 * part` to `128 * part + 127` of a vector register; the others keep their values.
     fn set_vector(&mut self, register: u8, part: usize, value: Self::Vec);
-    /// Reads sixteen bytes; #GP(0) where `must_align` and the linear address is not a multiple of sixteen.
-    fn load_vector(&mut self, segment: SegmentUse, offset: Self::Val, must_align: bool) -> Result<Self::Vec, Fault>;
-    /// Writes sixteen bytes, under the same rule.
-    fn store_vector(&mut self, segment: SegmentUse, offset: Self::Val, must_align: bool, value: Self::Vec) -> Result<(), Fault>;
+    /// Reads `N` times sixteen bytes, as one operand; #GP(0) where the linear address is not a multiple of `alignment`,
+    /// a power of two.
+    fn load_vector<const N: usize>(
+        &mut self,
+        segment: SegmentUse,
+        offset: Self::Val,
+        alignment: u64,
+    ) -> Result<[Self::Vec; N], Fault>;
+    /// Writes `N` times sixteen bytes, all or none, under the same rule.
+    fn store_vector<const N: usize>(
+        &mut self,
+        segment: SegmentUse,
+        offset: Self::Val,
+        alignment: u64,
+        value: [Self::Vec; N],
+    ) -> Result<(), Fault>;
     /// An operation on integer lanes.
     fn vector_op(&mut self, op: VectorOp, a: Self::Vec, b: Self::Vec) -> Self::Vec;
-    /// An operation on floating-point lanes: MXCSR takes up its exceptions, and one that is not masked is #XM.
-    fn float_op(&mut self, op: FloatOp, a: Self::Vec, b: Self::Vec) -> Result<Self::Vec, Fault>;
+    /// An operation on integer lanes of three operands.
+    fn ternary_op(&mut self, op: TernaryOp, a: Self::Vec, b: Self::Vec, c: Self::Vec) -> Self::Vec;
+    /// An operation on the floating-point lanes of one instruction, in all its parts: MXCSR takes up their exceptions
+    /// together, and where one of them is not masked the instruction is #XM.
+    fn float_op<const N: usize>(&mut self, op: FloatOp, a: [Self::Vec; N], b: [Self::Vec; N]) -> Result<[Self::Vec; N], Fault>;
+    /// Fused multiplications and additions of an instruction's lanes, under the same rule.
+    fn fused_op<const N: usize>(
+        &mut self,
+        op: FusedOp,
+        a: [Self::Vec; N],
+        b: [Self::Vec; N],
+        c: [Self::Vec; N],
+    ) -> Result<[Self::Vec; N], Fault>;
     /// A vector of two quadwords.
     fn vector_of(&mut self, low: Self::Val, high: Self::Val) -> Self::Vec;
     /// Quadword `n` of a vector: 0 or 1.

@@ -19,10 +19,15 @@ impl dyn Cpu + '_ {
         segmentation::canonical(self.state(), insn.segment, effective_address(self.state(), insn), size, is_write)
     }
 
+    /// The linear address of `size` bytes at `delta` bytes into `insn`'s memory operand.
+    pub(super) fn operand_address_at(&self, insn: &Insn, delta: u64, size: u64, is_write: bool) -> Result<GuestVirt, Fault> {
+        let offset = insn.address_width.truncate(effective_address(self.state(), insn).wrapping_add(delta));
+        segmentation::canonical(self.state(), insn.segment, offset, size, is_write)
+    }
+
     /// Reads `width` bits at `delta` bytes into `insn`'s memory operand.
     pub(super) fn read_operand(&mut self, insn: &Insn, delta: u64, width: Width) -> Result<u64, Fault> {
-        let offset = insn.address_width.truncate(effective_address(self.state(), insn).wrapping_add(delta));
-        let at = segmentation::canonical(self.state(), insn.segment, offset, width.bytes(), false)?;
+        let at = self.operand_address_at(insn, delta, width.bytes(), false)?;
         self.read(at, width, Privilege::Current)
     }
 

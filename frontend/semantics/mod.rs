@@ -24,4 +24,4 @@ pub use flags::{FlagRule, LazyFlags};
 pub use machine::{AtomicOp, Handler, Helper, Machine};
 pub use memory::effective_address;
 pub use table::Table;
-pub use vector::{FloatOp, VectorOp, float, lanes};
+pub use vector::{FloatOp, FusedOp, TernaryOp, VectorOp, float, fused, lanes, ternary};

@@ -6,26 +6,31 @@ use dragoman_state::RFlags;
 use super::{
     super::{
         Machine,
-        table::{Row, code},
+        table::{Row, code, row},
     },
-    FloatOp, SSE,
+    AVX, FloatOp, SSE,
     float::{
         Arithmetic::{Add, Div, Max, Min, Mul, Sqrt, Sub},
         Shape::{Pd, Ps, Sd, Ss},
     },
+    in_parts,
 };
 use crate::{
-    decode::{Code, Insn},
+    decode::{Code, Insn, Mnemonic},
     fault::Fault,
 };
 
-/// Rows for the four shapes of one operation.
+/// Rows for the four shapes of one operation, in the old encoding and in VEX; `$packed` handles whole vectors.
 macro_rules! shapes {
-    ($rows:ident, $op:expr, $ps:ident, $pd:ident, $ss:ident, $sd:ident) => {
-        $rows.push(code(Code::$ps, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Ps)), SSE));
-        $rows.push(code(Code::$pd, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Pd)), SSE));
-        $rows.push(code(Code::$ss, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Ss)), SSE));
-        $rows.push(code(Code::$sd, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Sd)), SSE));
+    ($rows:ident, $op:expr, $packed:ident, $ps:ident $pd:ident $ss:ident $sd:ident, $vps:ident $vpd:ident $vss:ident $vsd:ident) => {
+        $rows.push(row(Mnemonic::$ps, |m: &mut M, i: &Insn| $packed(m, i, FloatOp::Arithmetic($op, Ps)), SSE));
+        $rows.push(row(Mnemonic::$pd, |m: &mut M, i: &Insn| $packed(m, i, FloatOp::Arithmetic($op, Pd)), SSE));
+        $rows.push(row(Mnemonic::$ss, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Ss)), SSE));
+        $rows.push(row(Mnemonic::$sd, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Sd)), SSE));
+        $rows.push(row(Mnemonic::$vps, |m: &mut M, i: &Insn| $packed(m, i, FloatOp::Arithmetic($op, Ps)), AVX));
+        $rows.push(row(Mnemonic::$vpd, |m: &mut M, i: &Insn| $packed(m, i, FloatOp::Arithmetic($op, Pd)), AVX));
+        $rows.push(row(Mnemonic::$vss, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Ss)), AVX));
+        $rows.push(row(Mnemonic::$vsd, |m: &mut M, i: &Insn| float(m, i, FloatOp::Arithmetic($op, Sd)), AVX));
     };
 }
 
@@ -33,35 +38,67 @@ macro_rules! shapes {
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     use FloatOp as F;
     let mut rows: Vec<Row<M>> = vec![
-        code(Code::Cmpps_xmm_xmmm128_imm8, |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Ps)), SSE),
-        code(Code::Cmppd_xmm_xmmm128_imm8, |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Pd)), SSE),
-        code(Code::Cmpss_xmm_xmmm32_imm8,  |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Ss)), SSE),
-        code(Code::Cmpsd_xmm_xmmm64_imm8,  |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Sd)), SSE),
-        code(Code::Comiss_xmm_xmmm32,      |m, i| order(m, i, F::Order { is_double: false, is_quiet: false }), SSE),
-        code(Code::Comisd_xmm_xmmm64,      |m, i| order(m, i, F::Order { is_double: true, is_quiet: false }), SSE),
-        code(Code::Ucomiss_xmm_xmmm32,     |m, i| order(m, i, F::Order { is_double: false, is_quiet: true }), SSE),
-        code(Code::Ucomisd_xmm_xmmm64,     |m, i| order(m, i, F::Order { is_double: true, is_quiet: true }), SSE),
-        code(Code::Rcpps_xmm_xmmm128,      |m, i| float(m, i, F::Reciprocal(Ps)), SSE),
-        code(Code::Rcpss_xmm_xmmm32,       |m, i| float(m, i, F::Reciprocal(Ss)), SSE),
-        code(Code::Rsqrtps_xmm_xmmm128,    |m, i| float(m, i, F::ReciprocalRoot(Ps)), SSE),
-        code(Code::Rsqrtss_xmm_xmmm32,     |m, i| float(m, i, F::ReciprocalRoot(Ss)), SSE),
+        row(Mnemonic::Cmpps,     |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Ps)),  SSE),
+        row(Mnemonic::Cmppd,     |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Pd)),  SSE),
+        row(Mnemonic::Cmpss,     |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Ss)),  SSE),
+        code(Code::Cmpsd_xmm_xmmm64_imm8, |m, i| float(m, i, F::Compare(i.immediate as u8 & 7, Sd)), SSE),
+        row(Mnemonic::Vcmpps,    |m, i| float(m, i, F::Compare(i.immediate as u8 & 31, Ps)), AVX),
+        row(Mnemonic::Vcmppd,    |m, i| float(m, i, F::Compare(i.immediate as u8 & 31, Pd)), AVX),
+        row(Mnemonic::Vcmpss,    |m, i| float(m, i, F::Compare(i.immediate as u8 & 31, Ss)), AVX),
+        row(Mnemonic::Vcmpsd,    |m, i| float(m, i, F::Compare(i.immediate as u8 & 31, Sd)), AVX),
+        row(Mnemonic::Comiss,    |m, i| order(m, i, F::Order { is_double: false, is_quiet: false }), SSE),
+        row(Mnemonic::Comisd,    |m, i| order(m, i, F::Order { is_double: true, is_quiet: false }),  SSE),
+        row(Mnemonic::Ucomiss,   |m, i| order(m, i, F::Order { is_double: false, is_quiet: true }),  SSE),
+        row(Mnemonic::Ucomisd,   |m, i| order(m, i, F::Order { is_double: true, is_quiet: true }),   SSE),
+        row(Mnemonic::Vcomiss,   |m, i| order(m, i, F::Order { is_double: false, is_quiet: false }), AVX),
+        row(Mnemonic::Vcomisd,   |m, i| order(m, i, F::Order { is_double: true, is_quiet: false }),  AVX),
+        row(Mnemonic::Vucomiss,  |m, i| order(m, i, F::Order { is_double: false, is_quiet: true }),  AVX),
+        row(Mnemonic::Vucomisd,  |m, i| order(m, i, F::Order { is_double: true, is_quiet: true }),   AVX),
+        row(Mnemonic::Rcpps,     |m, i| float_of_one(m, i, F::Reciprocal(Ps)),     SSE),
+        row(Mnemonic::Rcpss,     |m, i| float(m, i, F::Reciprocal(Ss)),            SSE),
+        row(Mnemonic::Rsqrtps,   |m, i| float_of_one(m, i, F::ReciprocalRoot(Ps)), SSE),
+        row(Mnemonic::Rsqrtss,   |m, i| float(m, i, F::ReciprocalRoot(Ss)),        SSE),
+        row(Mnemonic::Vrcpps,    |m, i| float_of_one(m, i, F::Reciprocal(Ps)),     AVX),
+        row(Mnemonic::Vrcpss,    |m, i| float(m, i, F::Reciprocal(Ss)),            AVX),
+        row(Mnemonic::Vrsqrtps,  |m, i| float_of_one(m, i, F::ReciprocalRoot(Ps)), AVX),
+        row(Mnemonic::Vrsqrtss,  |m, i| float(m, i, F::ReciprocalRoot(Ss)),        AVX),
     ];
-    shapes!(rows, Add,  Addps_xmm_xmmm128,  Addpd_xmm_xmmm128,  Addss_xmm_xmmm32,  Addsd_xmm_xmmm64);
-    shapes!(rows, Sub,  Subps_xmm_xmmm128,  Subpd_xmm_xmmm128,  Subss_xmm_xmmm32,  Subsd_xmm_xmmm64);
-    shapes!(rows, Mul,  Mulps_xmm_xmmm128,  Mulpd_xmm_xmmm128,  Mulss_xmm_xmmm32,  Mulsd_xmm_xmmm64);
-    shapes!(rows, Div,  Divps_xmm_xmmm128,  Divpd_xmm_xmmm128,  Divss_xmm_xmmm32,  Divsd_xmm_xmmm64);
-    shapes!(rows, Min,  Minps_xmm_xmmm128,  Minpd_xmm_xmmm128,  Minss_xmm_xmmm32,  Minsd_xmm_xmmm64);
-    shapes!(rows, Max,  Maxps_xmm_xmmm128,  Maxpd_xmm_xmmm128,  Maxss_xmm_xmmm32,  Maxsd_xmm_xmmm64);
-    shapes!(rows, Sqrt, Sqrtps_xmm_xmmm128, Sqrtpd_xmm_xmmm128, Sqrtss_xmm_xmmm32, Sqrtsd_xmm_xmmm64);
+    shapes!(rows, Add,  float,        Addps Addpd Addss Addsd,     Vaddps Vaddpd Vaddss Vaddsd);
+    shapes!(rows, Sub,  float,        Subps Subpd Subss Subsd,     Vsubps Vsubpd Vsubss Vsubsd);
+    shapes!(rows, Mul,  float,        Mulps Mulpd Mulss Mulsd,     Vmulps Vmulpd Vmulss Vmulsd);
+    shapes!(rows, Div,  float,        Divps Divpd Divss Divsd,     Vdivps Vdivpd Vdivss Vdivsd);
+    shapes!(rows, Min,  float,        Minps Minpd Minss Minsd,     Vminps Vminpd Vminss Vminsd);
+    shapes!(rows, Max,  float,        Maxps Maxpd Maxss Maxsd,     Vmaxps Vmaxpd Vmaxss Vmaxsd);
+    shapes!(rows, Sqrt, float_of_one, Sqrtps Sqrtpd Sqrtss Sqrtsd, Vsqrtps Vsqrtpd Vsqrtss Vsqrtsd);
     rows
 }
 
-/// `op dst, src`.
+/// `op dst, src` and `op dst, a, src`.
 #[inline(always)]
 pub(super) fn float<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
-    let b = i.read_vector(m, 1)?;
-    let a = m.vector(i.operands[0].register, 0);
+    in_parts!(i, float_parts::<M>(m, i, op))
+}
+
+#[inline(always)]
+fn float_parts<M: Machine, const N: usize>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+    let (first, second) = i.sources();
+    let b = i.read_vector::<M, N>(m, second)?;
+    let a = i.register(m, first);
     let result = m.float_op(op, a, b)?;
+    i.write_vector(m, result);
+    Ok(())
+}
+
+/// `op dst, src`, of the source alone.
+#[inline(always)]
+pub(super) fn float_of_one<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+    in_parts!(i, float_of_one_parts::<M>(m, i, op))
+}
+
+#[inline(always)]
+fn float_of_one_parts<M: Machine, const N: usize>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+    let b = i.read_vector::<M, N>(m, 1)?;
+    let result = m.float_op(op, b, b)?;
     i.write_vector(m, result);
     Ok(())
 }
@@ -69,9 +106,9 @@ pub(super) fn float<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), 
 /// `COMIS`, `UCOMIS`: ZF, PF and CF say how the operands compare; OF, AF and SF are cleared.
 #[inline(always)]
 fn order<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
-    let b = i.read_vector(m, 1)?;
-    let a = m.vector(i.operands[0].register, 0);
-    let image = m.float_op(op, a, b)?;
+    let b = i.read_vector::<M, 1>(m, 1)?;
+    let a = i.register(m, 0);
+    let [image] = m.float_op(op, a, b)?;
     let image = m.quadword(image, 0);
     m.replace_flags(RFlags::ARITHMETIC, image);
     Ok(())

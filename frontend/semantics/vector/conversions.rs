@@ -4,16 +4,18 @@
 //! MMX operand is in memory.
 //! SDM: vol. 2, the entries of the names in the tables.
 
+use dragoman_state::Width;
+
 use super::{
     super::{
         Machine,
-        table::{Row, code},
+        table::{Row, row},
     },
-    FloatOp, SSE,
-    arithmetic::float,
+    AVX, FloatOp, SSE, VectorOp,
+    arithmetic::{float, float_of_one},
 };
 use crate::{
-    decode::{Code, Insn, Kind},
+    decode::{Insn, Kind, Mnemonic},
     fault::Fault,
 };
 
@@ -21,44 +23,113 @@ use crate::{
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     use FloatOp as F;
     vec![
-        code(Code::Cvtps2pd_xmm_xmmm64,   |m, i| float(m, i, F::ToDouble { is_scalar: false }),  SSE),
-        code(Code::Cvtss2sd_xmm_xmmm32,   |m, i| float(m, i, F::ToDouble { is_scalar: true }),   SSE),
-        code(Code::Cvtpd2ps_xmm_xmmm128,  |m, i| float(m, i, F::ToSingle { is_scalar: false }),  SSE),
-        code(Code::Cvtsd2ss_xmm_xmmm64,   |m, i| float(m, i, F::ToSingle { is_scalar: true }),   SSE),
-        code(Code::Cvtdq2ps_xmm_xmmm128,  |m, i| float(m, i, F::DwordsToSingle(4)),              SSE),
-        code(Code::Cvtdq2pd_xmm_xmmm64,   |m, i| float(m, i, F::DwordsToDouble),                 SSE),
-        code(Code::Cvtps2dq_xmm_xmmm128,  |m, i| float(m, i, F::SingleToDwords { lanes: 4, truncate: false }), SSE),
-        code(Code::Cvttps2dq_xmm_xmmm128, |m, i| float(m, i, F::SingleToDwords { lanes: 4, truncate: true }),  SSE),
-        code(Code::Cvtpd2dq_xmm_xmmm128,  |m, i| float(m, i, F::DoubleToDwords { truncate: false }), SSE),
-        code(Code::Cvttpd2dq_xmm_xmmm128, |m, i| float(m, i, F::DoubleToDwords { truncate: true }),  SSE),
-        code(Code::Cvtsi2ss_xmm_rm32,     |m, i| from_integer(m, i, false),                      SSE),
-        code(Code::Cvtsi2ss_xmm_rm64,     |m, i| from_integer(m, i, false),                      SSE),
-        code(Code::Cvtsi2sd_xmm_rm32,     |m, i| from_integer(m, i, true),                       SSE),
-        code(Code::Cvtsi2sd_xmm_rm64,     |m, i| from_integer(m, i, true),                       SSE),
-        code(Code::Cvtss2si_r32_xmmm32,   |m, i| to_integer(m, i, false, false),                 SSE),
-        code(Code::Cvtss2si_r64_xmmm32,   |m, i| to_integer(m, i, false, false),                 SSE),
-        code(Code::Cvtsd2si_r32_xmmm64,   |m, i| to_integer(m, i, true, false),                  SSE),
-        code(Code::Cvtsd2si_r64_xmmm64,   |m, i| to_integer(m, i, true, false),                  SSE),
-        code(Code::Cvttss2si_r32_xmmm32,  |m, i| to_integer(m, i, false, true),                  SSE),
-        code(Code::Cvttss2si_r64_xmmm32,  |m, i| to_integer(m, i, false, true),                  SSE),
-        code(Code::Cvttsd2si_r32_xmmm64,  |m, i| to_integer(m, i, true, true),                   SSE),
-        code(Code::Cvttsd2si_r64_xmmm64,  |m, i| to_integer(m, i, true, true),                   SSE),
-        code(Code::Cvtpi2ps_xmm_mmm64,    |m, i| from_mmx(m, i, F::DwordsToSingle(2)),           SSE),
-        code(Code::Cvtpi2pd_xmm_mmm64,    |m, i| from_mmx(m, i, F::DwordsToDouble),              SSE),
-        code(Code::Cvtps2pi_mm_xmmm64,    |m, i| to_mmx(m, i, F::SingleToDwords { lanes: 2, truncate: false }), SSE),
-        code(Code::Cvttps2pi_mm_xmmm64,   |m, i| to_mmx(m, i, F::SingleToDwords { lanes: 2, truncate: true }),  SSE),
-        code(Code::Cvtpd2pi_mm_xmmm128,   |m, i| to_mmx(m, i, F::DoubleToDwords { truncate: false }), SSE),
-        code(Code::Cvttpd2pi_mm_xmmm128,  |m, i| to_mmx(m, i, F::DoubleToDwords { truncate: true }),  SSE),
+        row(Mnemonic::Cvtps2pd,   |m, i| widen(m, i, F::ToDouble { is_scalar: false }), SSE),
+        row(Mnemonic::Vcvtps2pd,  |m, i| widen(m, i, F::ToDouble { is_scalar: false }), AVX),
+        row(Mnemonic::Cvtss2sd,   |m, i| float(m, i, F::ToDouble { is_scalar: true }),  SSE),
+        row(Mnemonic::Vcvtss2sd,  |m, i| float(m, i, F::ToDouble { is_scalar: true }),  AVX),
+        row(Mnemonic::Cvtpd2ps,   |m, i| narrow(m, i, F::ToSingle { is_scalar: false }), SSE),
+        row(Mnemonic::Vcvtpd2ps,  |m, i| narrow(m, i, F::ToSingle { is_scalar: false }), AVX),
+        row(Mnemonic::Cvtsd2ss,   |m, i| float(m, i, F::ToSingle { is_scalar: true }),  SSE),
+        row(Mnemonic::Vcvtsd2ss,  |m, i| float(m, i, F::ToSingle { is_scalar: true }),  AVX),
+        row(Mnemonic::Cvtdq2ps,   |m, i| float_of_one(m, i, F::DwordsToSingle(4)), SSE),
+        row(Mnemonic::Vcvtdq2ps,  |m, i| float_of_one(m, i, F::DwordsToSingle(4)), AVX),
+        row(Mnemonic::Cvtdq2pd,   |m, i| widen(m, i, F::DwordsToDouble), SSE),
+        row(Mnemonic::Vcvtdq2pd,  |m, i| widen(m, i, F::DwordsToDouble), AVX),
+        row(Mnemonic::Cvtps2dq,   |m, i| float_of_one(m, i, F::SingleToDwords { lanes: 4, truncate: false }), SSE),
+        row(Mnemonic::Vcvtps2dq,  |m, i| float_of_one(m, i, F::SingleToDwords { lanes: 4, truncate: false }), AVX),
+        row(Mnemonic::Cvttps2dq,  |m, i| float_of_one(m, i, F::SingleToDwords { lanes: 4, truncate: true }),  SSE),
+        row(Mnemonic::Vcvttps2dq, |m, i| float_of_one(m, i, F::SingleToDwords { lanes: 4, truncate: true }),  AVX),
+        row(Mnemonic::Cvtpd2dq,   |m, i| narrow(m, i, F::DoubleToDwords { truncate: false }), SSE),
+        row(Mnemonic::Vcvtpd2dq,  |m, i| narrow(m, i, F::DoubleToDwords { truncate: false }), AVX),
+        row(Mnemonic::Cvttpd2dq,  |m, i| narrow(m, i, F::DoubleToDwords { truncate: true }),  SSE),
+        row(Mnemonic::Vcvttpd2dq, |m, i| narrow(m, i, F::DoubleToDwords { truncate: true }),  AVX),
+        row(Mnemonic::Cvtsi2ss,   |m, i| from_integer(m, i, false), SSE),
+        row(Mnemonic::Vcvtsi2ss,  |m, i| from_integer(m, i, false), AVX),
+        row(Mnemonic::Cvtsi2sd,   |m, i| from_integer(m, i, true),  SSE),
+        row(Mnemonic::Vcvtsi2sd,  |m, i| from_integer(m, i, true),  AVX),
+        row(Mnemonic::Cvtss2si,   |m, i| to_integer(m, i, false, false), SSE),
+        row(Mnemonic::Vcvtss2si,  |m, i| to_integer(m, i, false, false), AVX),
+        row(Mnemonic::Cvtsd2si,   |m, i| to_integer(m, i, true, false),  SSE),
+        row(Mnemonic::Vcvtsd2si,  |m, i| to_integer(m, i, true, false),  AVX),
+        row(Mnemonic::Cvttss2si,  |m, i| to_integer(m, i, false, true),  SSE),
+        row(Mnemonic::Vcvttss2si, |m, i| to_integer(m, i, false, true),  AVX),
+        row(Mnemonic::Cvttsd2si,  |m, i| to_integer(m, i, true, true),   SSE),
+        row(Mnemonic::Vcvttsd2si, |m, i| to_integer(m, i, true, true),   AVX),
+        row(Mnemonic::Cvtpi2ps,   |m, i| from_mmx(m, i, F::DwordsToSingle(2)), SSE),
+        row(Mnemonic::Cvtpi2pd,   |m, i| from_mmx(m, i, F::DwordsToDouble),    SSE),
+        row(Mnemonic::Cvtps2pi,   |m, i| to_mmx(m, i, F::SingleToDwords { lanes: 2, truncate: false }), SSE),
+        row(Mnemonic::Cvttps2pi,  |m, i| to_mmx(m, i, F::SingleToDwords { lanes: 2, truncate: true }),  SSE),
+        row(Mnemonic::Cvtpd2pi,   |m, i| to_mmx(m, i, F::DoubleToDwords { truncate: false }), SSE),
+        row(Mnemonic::Cvttpd2pi,  |m, i| to_mmx(m, i, F::DoubleToDwords { truncate: true }),  SSE),
+        row(Mnemonic::Vcvtph2ps,  |m, i| widen(m, i, F::HalfToSingle), AVX),
+        row(Mnemonic::Vcvtps2ph,  to_half, AVX),
     ]
+}
+
+/// To lanes twice as wide: as many of the source's as the destination holds.
+#[inline(always)]
+fn widen<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+    let [b] = i.read_vector::<M, 1>(m, 1)?;
+    if i.is_wide() {
+        let above = m.vector_op(VectorOp::HighToLow, b, b);
+        let result = m.float_op(op, [b, above], [b, above])?;
+        i.write_vector(m, result);
+    } else {
+        let result = m.float_op(op, [b], [b])?;
+        i.write_vector(m, result);
+    }
+    Ok(())
+}
+
+/// To lanes half as wide, zeros above.
+#[inline(always)]
+fn narrow<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+    let result = if i.is_wide() {
+        let b = i.read_vector::<M, 2>(m, 1)?;
+        let [low, high] = m.float_op(op, b, b)?;
+        m.vector_op(VectorOp::LowToHigh, low, high)
+    } else {
+        let b = i.read_vector::<M, 1>(m, 1)?;
+        let [low] = m.float_op(op, b, b)?;
+        low
+    };
+    i.write_vector(m, [result]);
+    Ok(())
+}
+
+/// `VCVTPS2PH`: single precision to half, to a register or memory. The immediate's low two bits are the rounding, unless
+/// bit 2 leaves it to MXCSR.
+fn to_half<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let op = FloatOp::SingleToHalf(i.immediate as u8 & 7);
+    let result = if i.is_wide() {
+        let b: [M::Vec; 2] = i.register(m, 1);
+        let [low, high] = m.float_op(op, b, b)?;
+        m.vector_op(VectorOp::LowToHigh, low, high)
+    } else {
+        let b: [M::Vec; 1] = i.register(m, 1);
+        let [low] = m.float_op(op, b, b)?;
+        low
+    };
+    if i.operands[0].kind != Kind::Memory {
+        i.write_vector(m, [result]);
+        return Ok(());
+    }
+    let at = m.address(i);
+    if i.is_wide() {
+        return m.store_vector(i.segment, at, 1, [result]);
+    }
+    let low = m.quadword(result, 0);
+    m.store(i.segment, at, Width::Qword, low)
 }
 
 /// `CVTSI2SS`, `CVTSI2SD`: a general-purpose register or memory to the lowest lane.
 #[inline(always)]
 fn from_integer<M: Machine>(m: &mut M, i: &Insn, is_double: bool) -> Result<(), Fault> {
-    let (value, zero) = (i.read(m, 1)?, m.constant(0));
+    let (first, second) = i.sources();
+    let (value, zero) = (i.read(m, second)?, m.constant(0));
     let b = m.vector_of(value, zero);
-    let a = m.vector(i.operands[0].register, 0);
-    let result = m.float_op(FloatOp::FromInteger { is_double, width: i.operands[1].width }, a, b)?;
+    let a = i.register(m, first);
+    let result = m.float_op(FloatOp::FromInteger { is_double, width: i.operands[second].width }, a, [b])?;
     i.write_vector(m, result);
     Ok(())
 }
@@ -66,8 +137,8 @@ fn from_integer<M: Machine>(m: &mut M, i: &Insn, is_double: bool) -> Result<(), 
 /// `CVTSS2SI`, `CVTSD2SI` and their truncating kin: the lowest lane to a general-purpose register.
 #[inline(always)]
 fn to_integer<M: Machine>(m: &mut M, i: &Insn, is_double: bool, truncate: bool) -> Result<(), Fault> {
-    let b = i.read_vector(m, 1)?;
-    let result = m.float_op(FloatOp::ToInteger { is_double, width: i.width, truncate }, b, b)?;
+    let b = i.read_vector::<M, 1>(m, 1)?;
+    let [result] = m.float_op(FloatOp::ToInteger { is_double, width: i.width, truncate }, b, b)?;
     let value = m.quadword(result, 0);
     i.write(m, 0, value)
 }
@@ -82,8 +153,8 @@ fn from_mmx<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     }
     let (value, zero) = (i.read_mmx(m, 1)?, m.constant(0));
     let b = m.vector_of(value, zero);
-    let a = m.vector(i.operands[0].register, 0);
-    let result = m.float_op(op, a, b)?;
+    let a = i.register(m, 0);
+    let result = m.float_op(op, a, [b])?;
     i.write_vector(m, result);
     if is_register {
         m.end_mmx();
@@ -95,8 +166,8 @@ fn from_mmx<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
 #[inline(always)]
 fn to_mmx<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     m.begin_mmx()?;
-    let b = i.read_vector(m, 1)?;
-    let result = m.float_op(op, b, b)?;
+    let b = i.read_vector::<M, 1>(m, 1)?;
+    let [result] = m.float_op(op, b, b)?;
     let value = m.quadword(result, 0);
     m.set_mmx(i.operands[0].register, value);
     m.end_mmx();

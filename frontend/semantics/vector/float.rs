@@ -2,8 +2,8 @@
 //! SDM: vol. 1 §11.5 (exceptions), vol. 2 (each operation).
 
 use dragoman_float::{
-    Environment, F32, F64, Inexact, Integer, Interchange, Predicate, Relation, Rounding, add, compare, compare_quiet, convert,
-    div, from_integer, max, min, mul, round_to_integral, sqrt, sub, to_integer,
+    Environment, F16, F32, F64, Inexact, Integer, Interchange, Predicate, Relation, Rounding, add, compare, compare_quiet,
+    convert, div, from_integer, half_to_single, max, min, mul, round_to_integral, sqrt, sub, to_integer,
 };
 use dragoman_state::{Mxcsr, RFlags, Width};
 
@@ -80,6 +80,11 @@ pub enum FloatOp {
         /// Towards zero, whatever MXCSR says.
         truncate: bool,
     },
+    /// Half precision to single: four lanes.
+    HalfToSingle,
+    /// Single precision to half: four lanes, zeros above. Bits 0 and 1 of the control are the rounding, unless bit 2 leaves
+    /// it to MXCSR.
+    SingleToHalf(u8),
     /// The lowest lane to a signed integer of the width, in the low quadword.
     ToInteger {
         /// Double precision.
@@ -103,7 +108,7 @@ pub enum FloatOp {
 pub struct Unmasked;
 
 /// A number format in the lanes of a vector.
-trait LaneFormat: Interchange {
+pub(super) trait LaneFormat: Interchange {
     const BITS: u32;
     fn of(bits: u64) -> Self;
     fn bits(self) -> u64;
@@ -130,13 +135,13 @@ impl LaneFormat for F64 {
 }
 
 #[inline(always)]
-fn lane<F: LaneFormat>(v: u128, n: u32) -> F {
+pub(super) fn lane<F: LaneFormat>(v: u128, n: u32) -> F {
     F::of(Width::truncate(if F::BITS == 32 { Width::Dword } else { Width::Qword }, (v >> (n * F::BITS)) as u64))
 }
 
 /// `v` with its lowest `BITS` replaced.
 #[inline(always)]
-fn with_lowest<F: LaneFormat>(v: u128, value: F) -> u128 {
+pub(super) fn with_lowest<F: LaneFormat>(v: u128, value: F) -> u128 {
     v >> F::BITS << F::BITS | u128::from(value.bits())
 }
 
@@ -185,11 +190,14 @@ fn arithmetic<F: LaneFormat>(op: Arithmetic, a: F, b: F, env: &mut Environment) 
     result.bits()
 }
 
-/// `a op b`, and what it does to `mxcsr`.
+/// `a op b` for all parts of an instruction, and what it does to `mxcsr`.
 #[inline(always)]
-pub fn evaluate(op: FloatOp, a: u128, b: u128, mxcsr: &mut Mxcsr) -> Result<u128, Unmasked> {
+pub fn evaluate<const N: usize>(op: FloatOp, a: [u128; N], b: [u128; N], mxcsr: &mut Mxcsr) -> Result<[u128; N], Unmasked> {
     let mut env = Environment::from_mxcsr(*mxcsr);
-    let result = compute(op, a, b, &mut env);
+    let mut result = [0; N];
+    for n in 0..N {
+        result[n] = compute(op, a[n], b[n], &mut env);
+    }
     if env.retire_mxcsr(mxcsr).is_empty() { Ok(result) } else { Err(Unmasked) }
 }
 
@@ -250,6 +258,13 @@ fn compute(op: FloatOp, a: u128, b: u128, env: &mut Environment) -> u128 {
         FloatOp::DoubleToDwords { truncate } => {
             (0..2).fold(0, |result, n| result | u128::from(dword(lane::<F64>(b, n), truncate, env)) << (32 * n))
         }
+        FloatOp::HalfToSingle => (0..4).fold(0, |result, n| {
+            let value = half_to_single(F16((b >> (16 * n)) as u16), env);
+            result | u128::from(value.bits()) << (32 * n)
+        }),
+        FloatOp::SingleToHalf(control) => {
+            (0..4).fold(0, |result, n| result | u128::from(half(control, lane(b, n), env)) << (16 * n))
+        }
         FloatOp::ToInteger { is_double: true, width, truncate } => integer(lane::<F64>(b, 0), width, truncate, env),
         FloatOp::ToInteger { is_double: false, width, truncate } => integer(lane::<F32>(b, 0), width, truncate, env),
         FloatOp::FromInteger { is_double: true, width } => {
@@ -286,6 +301,17 @@ fn round(control: u8, value: impl LaneFormat, env: &mut Environment) -> u64 {
     let rounding = if control & 4 != 0 { env.rounding } else { Rounding::from_field(control) };
     let inexact = if control & 8 != 0 { Inexact::Suppressed } else { Inexact::Reported };
     round_to_integral(value, rounding, inexact, env).bits()
+}
+
+/// VCVTPS2PH of one lane.
+fn half(control: u8, value: F32, env: &mut Environment) -> u16 {
+    let rounding = env.rounding;
+    if control & 4 == 0 {
+        env.rounding = Rounding::from_field(control);
+    }
+    let F16(bits) = convert(value, env);
+    env.rounding = rounding;
+    bits
 }
 
 /// The flags of COMIS and UCOMIS, as an image of RFLAGS.

@@ -58,6 +58,12 @@ pub enum VectorOp {
     ShiftRight(Lane),
     /// Right, signs coming in, by the second operand's low quadword.
     ShiftRightSigned(Lane),
+    /// Left, each doubleword or quadword by the second operand's lane.
+    ShiftLeftEach(Lane),
+    /// Right, each doubleword or quadword by the second operand's lane.
+    ShiftRightEach(Lane),
+    /// Right, signs coming in, each doubleword by the second operand's lane.
+    ShiftRightSignedEach(Lane),
     /// Of all 128 bits, left by the second operand's bytes.
     ShiftBytesLeft,
     /// Of all 128 bits, right by the second operand's bytes.
@@ -90,6 +96,12 @@ pub enum VectorOp {
     HighToLow,
     /// The second's low quadword, zeros above.
     LowQuadword,
+    /// The second's lane 0 in all lanes.
+    Broadcast(Lane),
+    /// Doublewords of the first, chosen by the low two bits of the second's.
+    PermuteSingles,
+    /// Quadwords of the first, chosen by bit 1 of the second's.
+    PermuteDoubles,
     /// The sign bits of the second's lanes, as a number.
     Signs(Lane),
 }
@@ -105,6 +117,18 @@ pub enum Lane {
     D,
     /// 64 bits.
     Q,
+}
+
+impl Lane {
+    /// Its size in bits.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::B => 8,
+            Self::W => 16,
+            Self::D => 32,
+            Self::Q => 64,
+        }
+    }
 }
 
 macro_rules! by_lane {
@@ -213,6 +237,11 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
         V::Greater(Lane::D) => dwords(a, b, |a, b| mask!(u32, a as i32 > b as i32)),
         V::Greater(Lane::Q) => qwords(a, b, |a, b| mask!(u64, a as i64 > b as i64)),
         V::ShiftLeft(_) | V::ShiftRight(_) | V::ShiftRightSigned(_) => shift(op, a, low(b)),
+        V::ShiftLeftEach(Lane::D) => dwords(a, b, |a, count| a.checked_shl(count).unwrap_or(0)),
+        V::ShiftLeftEach(_) => qwords(a, b, |a, count| a.checked_shl(count.min(64) as u32).unwrap_or(0)),
+        V::ShiftRightEach(Lane::D) => dwords(a, b, |a, count| a.checked_shr(count).unwrap_or(0)),
+        V::ShiftRightEach(_) => qwords(a, b, |a, count| a.checked_shr(count.min(64) as u32).unwrap_or(0)),
+        V::ShiftRightSignedEach(_) => dwords(a, b, |a, count| (a as i32 >> count.min(31)) as u32),
         V::ShiftBytesLeft => a.checked_shl(8 * low(b).min(16) as u32).unwrap_or(0),
         V::ShiftBytesRight => a.checked_shr(8 * low(b).min(16) as u32).unwrap_or(0),
         V::UnpackLow(lane) => unpack(lane, low(a), low(b)),
@@ -230,6 +259,15 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
         V::LowToHigh => join(low(b), low(a)),
         V::HighToLow => join(high(a), high(b)),
         V::LowQuadword => low(b).into(),
+        V::Broadcast(Lane::B) => u128::MAX / 0xff * (b & 0xff),
+        V::Broadcast(Lane::W) => u128::MAX / 0xffff * (b & 0xffff),
+        V::Broadcast(Lane::D) => u128::MAX / 0xffff_ffff * (b & 0xffff_ffff),
+        V::Broadcast(Lane::Q) => join(low(b), low(b)),
+        V::PermuteSingles => from_dwords([0, 1, 2, 3].map(|n| dword(a, dword(b, n) & 3))),
+        V::PermuteDoubles => {
+            let choose = |control: u64| if control & 2 != 0 { high(a) } else { low(a) };
+            join(choose(high(b)), choose(low(b)))
+        }
         V::Signs(lane) => signs(lane, b),
     }
 }
@@ -267,12 +305,10 @@ fn shift(op: VectorOp, a: u128, count: u64) -> u128 {
 
 /// The lanes of `a` and `b`, alternating, `a`'s first.
 fn unpack(lane: Lane, a: u64, b: u64) -> u128 {
-    let bits = match lane {
-        Lane::B => 8,
-        Lane::W => 16,
-        Lane::D => 32,
-        Lane::Q => return join(b, a),
-    };
+    if lane == Lane::Q {
+        return join(b, a);
+    }
+    let bits = lane.bits();
     let mask = (1u128 << bits) - 1;
     (0..64 / bits).rev().fold(0, |v, n| {
         let pick = |from: u64| u128::from(from) >> (n * bits) & mask;
@@ -301,11 +337,6 @@ fn pack(op: VectorOp, v: u128) -> u64 {
 
 /// The sign bit of each lane, the first lane's lowest.
 fn signs(lane: Lane, v: u128) -> u128 {
-    let bits = match lane {
-        Lane::B => 8,
-        Lane::W => 16,
-        Lane::D => 32,
-        Lane::Q => 64,
-    };
+    let bits = lane.bits();
     (0..128 / bits).fold(0, |mask, n| mask | (v >> (n * bits + bits - 1) & 1) << n)
 }

@@ -1,20 +1,30 @@
-//! Vector instructions: MMX, SSE and SSE2, one family a file.
+//! Vector instructions: MMX, SSE and AVX, one family a file.
 //!
-//! A vector register is worked on in parts of 128 bits. The encodings of this folder's families work on the lowest part
-//! and leave the others as they are.
+//! A vector register is worked on in parts of 128 bits: one, or two where the instruction has 256. An operation has one
+//! handler for its old encoding, whose first operand is a source too and which leaves the parts above as they are, and for
+//! its VEX encoding, which has the first source apart and clears them. SDM: vol. 1 §14.1.
 
 mod arithmetic;
 mod conversions;
 pub mod float;
+mod fma;
+pub mod fused;
+mod gathers;
 mod integer;
 pub mod lanes;
+mod masked;
 mod moves;
+mod permutes;
+mod shifts;
 mod shuffles;
 mod status;
+pub mod ternary;
 
 use dragoman_state::Width;
 pub use float::FloatOp;
+pub use fused::FusedOp;
 pub use lanes::VectorOp;
+pub use ternary::TernaryOp;
 
 use super::{Machine, table::Row};
 use crate::{
@@ -27,8 +37,13 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     let mut rows = Vec::new();
     rows.extend(arithmetic::rows());
     rows.extend(conversions::rows());
+    rows.extend(fma::rows());
+    rows.extend(gathers::rows());
     rows.extend(integer::rows());
+    rows.extend(masked::rows());
     rows.extend(moves::rows());
+    rows.extend(permutes::rows());
+    rows.extend(shifts::rows());
     rows.extend(shuffles::rows());
     rows.extend(status::rows());
     rows
@@ -36,23 +51,40 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
 
 const SSE: Attributes = Attributes::SSE;
 const MMX: Attributes = Attributes::MMX;
+const AVX: Attributes = Attributes::AVX;
+
+/// How many parts a register has on processors with AVX.
+const PARTS: usize = 2;
 
 impl Insn {
-    /// Reads vector operand `n`: a register, or as much memory as the operand has, zeros above. Sixteen bytes must be
-    /// aligned.
+    /// The numbers of the operands that are the first and the second source.
     #[inline(always)]
-    fn read_vector<M: Machine>(&self, m: &mut M, n: usize) -> Result<M::Vec, Fault> {
-        let operand = self.operands[n];
-        if operand.kind == Kind::Vector {
-            return Ok(m.vector(operand.register, 0));
+    fn sources(&self) -> (usize, usize) {
+        if self.is_vex() { (1, 2) } else { (0, 1) }
+    }
+
+    /// The lowest `N` parts of vector operand `n`, a register.
+    #[inline(always)]
+    fn register<M: Machine, const N: usize>(&self, m: &mut M, n: usize) -> [M::Vec; N] {
+        std::array::from_fn(|part| m.vector(self.operands[n].register, part))
+    }
+
+    /// Reads `N` parts of vector operand `n`: a register, or as much memory as the operand has, zeros above. Without VEX,
+    /// sixteen bytes must be aligned.
+    #[inline(always)]
+    fn read_vector<M: Machine, const N: usize>(&self, m: &mut M, n: usize) -> Result<[M::Vec; N], Fault> {
+        if self.operands[n].kind == Kind::Vector {
+            return Ok(self.register(m, n));
         }
         let at = m.address(self);
-        if self.memory_size == 16 {
-            return m.load_vector(self.segment, at, true);
+        if self.memory_size >= 16 {
+            return m.load_vector(self.segment, at, if self.is_vex() { 1 } else { 16 });
         }
         let width = Width::from_bytes(self.memory_size.into()).unwrap_or(Width::Qword);
         let (low, zero) = (m.load(self.segment, at, width)?, m.constant(0));
-        Ok(m.vector_of(low, zero))
+        let low = m.vector_of(low, zero);
+        let none = m.vector_of(zero, zero);
+        Ok(std::array::from_fn(|part| if part == 0 { low } else { none }))
     }
 
     /// Reads MMX operand `n`: a register or memory.
@@ -66,9 +98,27 @@ impl Insn {
         m.load(self.segment, at, operand.width)
     }
 
-    /// Writes the lowest part of vector operand 0, a register.
+    /// Writes the lowest `N` parts of vector operand 0, a register; VEX clears what is above.
     #[inline(always)]
-    fn write_vector<M: Machine>(&self, m: &mut M, value: M::Vec) {
-        m.set_vector(self.operands[0].register, 0, value);
+    fn write_vector<M: Machine, const N: usize>(&self, m: &mut M, value: [M::Vec; N]) {
+        let register = self.operands[0].register;
+        for (part, value) in value.into_iter().enumerate() {
+            m.set_vector(register, part, value);
+        }
+        if self.is_vex() {
+            let zero = m.constant(0);
+            for part in N..PARTS {
+                let none = m.vector_of(zero, zero);
+                m.set_vector(register, part, none);
+            }
+        }
     }
 }
+
+/// Calls `$f::<M, N>` with as many parts as the instruction has.
+macro_rules! in_parts {
+    ($insn:expr, $f:ident :: <$m:ty>($($argument:expr),*)) => {
+        if $insn.is_wide() { $f::<$m, 2>($($argument),*) } else { $f::<$m, 1>($($argument),*) }
+    };
+}
+use in_parts;

@@ -6,15 +6,15 @@ use dragoman_state::{Gpr, GuestVirt, Width};
 use super::{
     super::{
         Cpu, Machine, Privilege, segmentation,
-        table::{Row, code, helper},
+        table::{Row, code, helper, row},
         x87,
     },
-    MMX, SSE, VectorOp,
-    integer::sse,
+    AVX, MMX, SSE, VectorOp, in_parts,
+    integer::{packed, packed_of_one},
     lanes::Lane::{D, Q},
 };
 use crate::{
-    decode::{Code, Insn, Kind},
+    decode::{Code, Insn, Kind, Mnemonic},
     fault::Fault,
 };
 
@@ -23,68 +23,93 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     use Code::*;
     use VectorOp as V;
     let mut rows: Vec<Row<M>> = vec![
-        code(Movss_xmm_xmmm32,   |m, i| load_scalar(m, i, V::MergeLow(D)), SSE),
-        code(Movsd_xmm_xmmm64,   |m, i| load_scalar(m, i, V::MergeLow(Q)), SSE),
+        code(Movss_xmm_xmmm32,   |m, i| load_scalar(m, i, V::MergeLow(D)),  SSE),
+        code(Movsd_xmm_xmmm64,   |m, i| load_scalar(m, i, V::MergeLow(Q)),  SSE),
         code(Movss_xmmm32_xmm,   |m, i| store_scalar(m, i, V::MergeLow(D)), SSE),
         code(Movsd_xmmm64_xmm,   |m, i| store_scalar(m, i, V::MergeLow(Q)), SSE),
-        code(Movq_xmm_xmmm64,    |m, i| sse(m, i, V::LowQuadword),         SSE),
-        code(Movq_xmmm64_xmm,    |m, i| store_scalar(m, i, V::LowQuadword), SSE),
-        code(Movlps_xmm_m64,     |m, i| sse(m, i, V::MergeLow(Q)),         SSE),
-        code(Movlpd_xmm_m64,     |m, i| sse(m, i, V::MergeLow(Q)),         SSE),
-        code(Movhps_xmm_m64,     |m, i| sse(m, i, V::LowToHigh),           SSE),
-        code(Movhpd_xmm_m64,     |m, i| sse(m, i, V::LowToHigh),           SSE),
-        code(Movlhps_xmm_xmm,    |m, i| sse(m, i, V::LowToHigh),           SSE),
-        code(Movhlps_xmm_xmm,    |m, i| sse(m, i, V::HighToLow),           SSE),
-        code(Movlps_m64_xmm,     |m, i| store_half(m, i, 0),               SSE),
-        code(Movlpd_m64_xmm,     |m, i| store_half(m, i, 0),               SSE),
-        code(Movhps_m64_xmm,     |m, i| store_half(m, i, 1),               SSE),
-        code(Movhpd_m64_xmm,     |m, i| store_half(m, i, 1),               SSE),
-        code(Movd_xmm_rm32,      to_vector,                                SSE),
-        code(Movq_xmm_rm64,      to_vector,                                SSE),
-        code(Movd_rm32_xmm,      from_vector,                              SSE),
-        code(Movq_rm64_xmm,      from_vector,                              SSE),
-        code(Movd_mm_rm32,       to_mmx,                                   MMX),
-        code(Movq_mm_rm64,       to_mmx,                                   MMX),
-        code(Movd_rm32_mm,       from_mmx,                                 MMX),
-        code(Movq_rm64_mm,       from_mmx,                                 MMX),
-        code(Movq_mm_mmm64,      load_mmx,                                 MMX),
-        code(Movq_mmm64_mm,      store_mmx,                                MMX),
-        code(Movntq_m64_mm,      store_mmx,                                MMX),
-        code(Movq2dq_xmm_mm,     movq2dq,                                  SSE),
-        code(Movdq2q_mm_xmm,     movdq2q,                                  SSE),
-        code(Maskmovdqu_rDI_xmm_xmm, helper!(maskmovdqu),                  SSE),
-        code(Maskmovq_rDI_mm_mm, helper!(maskmovq),                        MMX),
+        code(Movq_xmm_xmmm64,    |m, i| packed_of_one(m, i, V::LowQuadword), SSE),
+        code(Movq_xmmm64_xmm,    store_low,                                 SSE),
+        code(Movd_xmm_rm32,      to_vector,                                 SSE),
+        code(Movq_xmm_rm64,      to_vector,                                 SSE),
+        code(Movd_rm32_xmm,      from_vector,                               SSE),
+        code(Movq_rm64_xmm,      from_vector,                               SSE),
+        code(Movd_mm_rm32,       to_mmx,                                    MMX),
+        code(Movq_mm_rm64,       to_mmx,                                    MMX),
+        code(Movd_rm32_mm,       from_mmx,                                  MMX),
+        code(Movq_rm64_mm,       from_mmx,                                  MMX),
+        code(Movq_mm_mmm64,      load_mmx,                                  MMX),
+        code(Movq_mmm64_mm,      store_mmx,                                 MMX),
+        row(Mnemonic::Movntq,    store_mmx,                                 MMX),
+        row(Mnemonic::Movq2dq,   movq2dq,                                   SSE),
+        row(Mnemonic::Movdq2q,   movdq2q,                                   SSE),
+        row(Mnemonic::Maskmovdqu, helper!(maskmovdqu),                      SSE),
+        row(Mnemonic::Maskmovq,  helper!(maskmovq),                         MMX),
+        row(Mnemonic::Movlhps,   |m, i| packed(m, i, V::LowToHigh),         SSE),
+        row(Mnemonic::Movhlps,   |m, i| packed(m, i, V::HighToLow),         SSE),
+        row(Mnemonic::Vmovlhps,  |m, i| packed(m, i, V::LowToHigh),         AVX),
+        row(Mnemonic::Vmovhlps,  |m, i| packed(m, i, V::HighToLow),         AVX),
+        code(VEX_Vmovss_xmm_xmm_xmm,      |m, i| packed(m, i, V::MergeLow(D)), AVX),
+        code(VEX_Vmovss_xmm_xmm_xmm_0F11, |m, i| packed(m, i, V::MergeLow(D)), AVX),
+        code(VEX_Vmovsd_xmm_xmm_xmm,      |m, i| packed(m, i, V::MergeLow(Q)), AVX),
+        code(VEX_Vmovsd_xmm_xmm_xmm_0F11, |m, i| packed(m, i, V::MergeLow(Q)), AVX),
+        code(VEX_Vmovss_xmm_m32, load_low,                                  AVX),
+        code(VEX_Vmovsd_xmm_m64, load_low,                                  AVX),
+        code(VEX_Vmovss_m32_xmm, store_low,                                 AVX),
+        code(VEX_Vmovsd_m64_xmm, store_low,                                 AVX),
+        code(VEX_Vmovq_xmm_xmmm64, |m, i| packed_of_one(m, i, V::LowQuadword), AVX),
+        code(VEX_Vmovq_xmmm64_xmm, store_low,                               AVX),
+        code(VEX_Vmovd_xmm_rm32, to_vector,                                 AVX),
+        code(VEX_Vmovq_xmm_rm64, to_vector,                                 AVX),
+        code(VEX_Vmovd_rm32_xmm, from_vector,                               AVX),
+        code(VEX_Vmovq_rm64_xmm, from_vector,                               AVX),
+        row(Mnemonic::Vmaskmovdqu, helper!(maskmovdqu),                     AVX),
     ];
-    for form in [Movaps_xmm_xmmm128, Movapd_xmm_xmmm128, Movdqa_xmm_xmmm128] { rows.push(code(form, |m, i| load_whole(m, i, true), SSE)); }
-    for form in [Movups_xmm_xmmm128, Movupd_xmm_xmmm128, Movdqu_xmm_xmmm128] { rows.push(code(form, |m, i| load_whole(m, i, false), SSE)); }
-    for form in [Movaps_xmmm128_xmm, Movapd_xmmm128_xmm, Movdqa_xmmm128_xmm, Movntps_m128_xmm, Movntpd_m128_xmm, Movntdq_m128_xmm] {
-        rows.push(code(form, |m, i| store_whole(m, i, true), SSE));
+    for form in [Movlps_xmm_m64, Movlpd_xmm_m64]                   { rows.push(code(form, |m, i| packed(m, i, V::MergeLow(Q)), SSE)); }
+    for form in [Movhps_xmm_m64, Movhpd_xmm_m64]                   { rows.push(code(form, |m, i| packed(m, i, V::LowToHigh), SSE)); }
+    for form in [Movlps_m64_xmm, Movlpd_m64_xmm]                   { rows.push(code(form, |m, i| store_half(m, i, 0), SSE)); }
+    for form in [Movhps_m64_xmm, Movhpd_m64_xmm]                   { rows.push(code(form, |m, i| store_half(m, i, 1), SSE)); }
+    for form in [VEX_Vmovlps_xmm_xmm_m64, VEX_Vmovlpd_xmm_xmm_m64] { rows.push(code(form, |m, i| packed(m, i, V::MergeLow(Q)), AVX)); }
+    for form in [VEX_Vmovhps_xmm_xmm_m64, VEX_Vmovhpd_xmm_xmm_m64] { rows.push(code(form, |m, i| packed(m, i, V::LowToHigh), AVX)); }
+    for form in [VEX_Vmovlps_m64_xmm, VEX_Vmovlpd_m64_xmm]         { rows.push(code(form, |m, i| store_half(m, i, 0), AVX)); }
+    for form in [VEX_Vmovhps_m64_xmm, VEX_Vmovhpd_m64_xmm]         { rows.push(code(form, |m, i| store_half(m, i, 1), AVX)); }
+    for name in [Mnemonic::Movaps, Mnemonic::Movapd, Mnemonic::Movdqa, Mnemonic::Movntps, Mnemonic::Movntpd, Mnemonic::Movntdq] {
+        rows.push(row(name, |m, i| move_whole(m, i, true), SSE));
     }
-    for form in [Movups_xmmm128_xmm, Movupd_xmmm128_xmm, Movdqu_xmmm128_xmm] { rows.push(code(form, |m, i| store_whole(m, i, false), SSE)); }
+    for name in [Mnemonic::Movups, Mnemonic::Movupd, Mnemonic::Movdqu] { rows.push(row(name, |m, i| move_whole(m, i, false), SSE)); }
+    for name in [Mnemonic::Vmovaps, Mnemonic::Vmovapd, Mnemonic::Vmovdqa, Mnemonic::Vmovntps, Mnemonic::Vmovntpd, Mnemonic::Vmovntdq, Mnemonic::Vmovntdqa] {
+        rows.push(row(name, |m, i| move_whole(m, i, true), AVX));
+    }
+    for name in [Mnemonic::Vmovups, Mnemonic::Vmovupd, Mnemonic::Vmovdqu, Mnemonic::Vlddqu] { rows.push(row(name, |m, i| move_whole(m, i, false), AVX)); }
     rows
 }
 
-/// A whole register from a register or memory.
+/// A whole register, from or to a register or memory.
 #[inline(always)]
-fn load_whole<M: Machine>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), Fault> {
-    let value = if i.operands[1].kind == Kind::Memory {
+pub(super) fn move_whole<M: Machine>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), Fault> {
+    in_parts!(i, move_parts::<M>(m, i, must_align))
+}
+
+#[inline(always)]
+fn move_parts<M: Machine, const N: usize>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), Fault> {
+    let alignment = if must_align { 16 * N as u64 } else { 1 };
+    let value: [M::Vec; N] = if i.operands[1].kind == Kind::Memory {
         let at = m.address(i);
-        m.load_vector(i.segment, at, must_align)?
+        m.load_vector(i.segment, at, alignment)?
     } else {
-        m.vector(i.operands[1].register, 0)
+        i.register(m, 1)
     };
+    if i.operands[0].kind == Kind::Memory {
+        let at = m.address(i);
+        return m.store_vector(i.segment, at, alignment, value);
+    }
     i.write_vector(m, value);
     Ok(())
 }
 
-/// A whole register to a register or memory.
+/// A scalar from memory, zeros above.
 #[inline(always)]
-fn store_whole<M: Machine>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), Fault> {
-    let value = m.vector(i.operands[1].register, 0);
-    if i.operands[0].kind == Kind::Memory {
-        let at = m.address(i);
-        return m.store_vector(i.segment, at, must_align, value);
-    }
+fn load_low<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let value = i.read_vector::<M, 1>(m, 1)?;
     i.write_vector(m, value);
     Ok(())
 }
@@ -92,19 +117,20 @@ fn store_whole<M: Machine>(m: &mut M, i: &Insn, must_align: bool) -> Result<(), 
 /// `MOVSS`, `MOVSD` to a register: from memory, zeros above; from a register, the rest stays.
 #[inline(always)]
 fn load_scalar<M: Machine>(m: &mut M, i: &Insn, merge: VectorOp) -> Result<(), Fault> {
-    if i.operands[1].kind == Kind::Memory {
-        let value = i.read_vector(m, 1)?;
-        i.write_vector(m, value);
-        return Ok(());
-    }
-    sse(m, i, merge)
+    if i.operands[1].kind == Kind::Memory { load_low(m, i) } else { packed(m, i, merge) }
 }
 
-/// `MOVSS`, `MOVSD`, `MOVQ` from a register: to memory as much as the operand has; to a register by `merge`.
+/// `MOVSS`, `MOVSD` from a register: to memory as much as the operand has; to a register by `merge`.
 #[inline(always)]
 fn store_scalar<M: Machine>(m: &mut M, i: &Insn, merge: VectorOp) -> Result<(), Fault> {
+    if i.operands[0].kind == Kind::Memory { store_low(m, i) } else { packed(m, i, merge) }
+}
+
+/// The lowest lane to memory, as much as the operand has; the low quadword to a register, zeros above.
+#[inline(always)]
+fn store_low<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     if i.operands[0].kind != Kind::Memory {
-        return sse(m, i, merge);
+        return packed_of_one(m, i, VectorOp::LowQuadword);
     }
     let src = m.vector(i.operands[1].register, 0);
     let low = m.quadword(src, 0);
@@ -125,7 +151,7 @@ fn store_half<M: Machine>(m: &mut M, i: &Insn, half: usize) -> Result<(), Fault>
 fn to_vector<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let (low, zero) = (i.read(m, 1)?, m.constant(0));
     let value = m.vector_of(low, zero);
-    i.write_vector(m, value);
+    i.write_vector(m, [value]);
     Ok(())
 }
 
@@ -180,7 +206,7 @@ fn movq2dq<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     m.begin_mmx()?;
     let (low, zero) = (m.mmx(i.operands[1].register), m.constant(0));
     let value = m.vector_of(low, zero);
-    i.write_vector(m, value);
+    i.write_vector(m, [value]);
     m.end_mmx();
     Ok(())
 }

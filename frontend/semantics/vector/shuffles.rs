@@ -6,14 +6,14 @@ use dragoman_state::Width;
 use super::{
     super::{
         BinaryOp, Machine, ShiftOp,
-        table::{Row, code},
+        table::{Row, code, row},
     },
-    MMX, SSE, VectorOp,
-    integer::sse,
-    lanes::Lane::{B, D, Q, W},
+    AVX, MMX, SSE, VectorOp, in_parts,
+    integer::{packed, packed_by, packed_of_one},
+    lanes::Lane::{self, B, D, Q, W},
 };
 use crate::{
-    decode::{Code, Insn, Kind},
+    decode::{Code, Insn, Kind, Mnemonic},
     fault::Fault,
 };
 
@@ -21,50 +21,75 @@ use crate::{
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     use VectorOp as V;
     vec![
-        code(Code::Punpcklbw_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackLow(B)),        SSE),
-        code(Code::Punpcklwd_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackLow(W)),        SSE),
-        code(Code::Punpckldq_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackLow(D)),        SSE),
-        code(Code::Punpcklqdq_xmm_xmmm128, |m, i| sse(m, i, V::UnpackLow(Q)),        SSE),
-        code(Code::Punpckhbw_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackHigh(B)),       SSE),
-        code(Code::Punpckhwd_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackHigh(W)),       SSE),
-        code(Code::Punpckhdq_xmm_xmmm128,  |m, i| sse(m, i, V::UnpackHigh(D)),       SSE),
-        code(Code::Punpckhqdq_xmm_xmmm128, |m, i| sse(m, i, V::UnpackHigh(Q)),       SSE),
-        code(Code::Unpcklps_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackLow(D)),        SSE),
-        code(Code::Unpcklpd_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackLow(Q)),        SSE),
-        code(Code::Unpckhps_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackHigh(D)),       SSE),
-        code(Code::Unpckhpd_xmm_xmmm128,   |m, i| sse(m, i, V::UnpackHigh(Q)),       SSE),
-        code(Code::Packsswb_xmm_xmmm128,   |m, i| sse(m, i, V::PackSignedWords),     SSE),
-        code(Code::Packssdw_xmm_xmmm128,   |m, i| sse(m, i, V::PackSignedDwords),    SSE),
-        code(Code::Packuswb_xmm_xmmm128,   |m, i| sse(m, i, V::PackUnsignedWords),   SSE),
+        code(Code::Punpcklbw_xmm_xmmm128,  |m, i| packed(m, i, V::UnpackLow(B)), SSE),
+        row(Mnemonic::Vpunpcklbw,          |m, i| packed(m, i, V::UnpackLow(B)), AVX),
         code(Code::Punpcklbw_mm_mmm32,     |m, i| unpack_mmx(m, i, V::UnpackLow(B), 0), MMX),
+        code(Code::Punpcklwd_xmm_xmmm128,  |m, i| packed(m, i, V::UnpackLow(W)), SSE),
+        row(Mnemonic::Vpunpcklwd,          |m, i| packed(m, i, V::UnpackLow(W)), AVX),
         code(Code::Punpcklwd_mm_mmm32,     |m, i| unpack_mmx(m, i, V::UnpackLow(W), 0), MMX),
+        code(Code::Punpckldq_xmm_xmmm128,  |m, i| packed(m, i, V::UnpackLow(D)), SSE),
+        row(Mnemonic::Vpunpckldq,          |m, i| packed(m, i, V::UnpackLow(D)), AVX),
         code(Code::Punpckldq_mm_mmm32,     |m, i| unpack_mmx(m, i, V::UnpackLow(D), 0), MMX),
+        code(Code::Punpckhbw_xmm_xmmm128,  |m, i| packed(m, i, V::UnpackHigh(B)), SSE),
+        row(Mnemonic::Vpunpckhbw,          |m, i| packed(m, i, V::UnpackHigh(B)), AVX),
         code(Code::Punpckhbw_mm_mmm64,     |m, i| unpack_mmx(m, i, V::UnpackLow(B), 1), MMX),
+        code(Code::Punpckhwd_xmm_xmmm128,  |m, i| packed(m, i, V::UnpackHigh(W)), SSE),
+        row(Mnemonic::Vpunpckhwd,          |m, i| packed(m, i, V::UnpackHigh(W)), AVX),
         code(Code::Punpckhwd_mm_mmm64,     |m, i| unpack_mmx(m, i, V::UnpackLow(W), 1), MMX),
+        code(Code::Punpckhdq_xmm_xmmm128,  |m, i| packed(m, i, V::UnpackHigh(D)), SSE),
+        row(Mnemonic::Vpunpckhdq,          |m, i| packed(m, i, V::UnpackHigh(D)), AVX),
         code(Code::Punpckhdq_mm_mmm64,     |m, i| unpack_mmx(m, i, V::UnpackLow(D), 1), MMX),
-        code(Code::Packsswb_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackSignedWords),   MMX),
-        code(Code::Packssdw_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackSignedDwords),  MMX),
+        code(Code::Packsswb_xmm_xmmm128,   |m, i| packed(m, i, V::PackSignedWords), SSE),
+        row(Mnemonic::Vpacksswb,           |m, i| packed(m, i, V::PackSignedWords), AVX),
+        code(Code::Packsswb_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackSignedWords), MMX),
+        code(Code::Packssdw_xmm_xmmm128,   |m, i| packed(m, i, V::PackSignedDwords), SSE),
+        row(Mnemonic::Vpackssdw,           |m, i| packed(m, i, V::PackSignedDwords), AVX),
+        code(Code::Packssdw_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackSignedDwords), MMX),
+        code(Code::Packuswb_xmm_xmmm128,   |m, i| packed(m, i, V::PackUnsignedWords), SSE),
+        row(Mnemonic::Vpackuswb,           |m, i| packed(m, i, V::PackUnsignedWords), AVX),
         code(Code::Packuswb_mm_mmm64,      |m, i| pack_mmx(m, i, V::PackUnsignedWords), MMX),
-        code(Code::Pshufd_xmm_xmmm128_imm8,  |m, i| sse(m, i, V::ShuffleDwords(i.immediate as u8)),    SSE),
-        code(Code::Pshuflw_xmm_xmmm128_imm8, |m, i| sse(m, i, V::ShuffleLowWords(i.immediate as u8)),  SSE),
-        code(Code::Pshufhw_xmm_xmmm128_imm8, |m, i| sse(m, i, V::ShuffleHighWords(i.immediate as u8)), SSE),
-        code(Code::Shufps_xmm_xmmm128_imm8,  |m, i| sse(m, i, V::ShuffleSingles(i.immediate as u8)),   SSE),
-        code(Code::Shufpd_xmm_xmmm128_imm8,  |m, i| sse(m, i, V::ShuffleDoubles(i.immediate as u8)),   SSE),
-        code(Code::Pshufw_mm_mmm64_imm8,   pshufw_mmx,  MMX),
-        code(Code::Pinsrw_xmm_r32m16_imm8, pinsrw,      SSE),
-        code(Code::Pinsrw_xmm_r64m16_imm8, pinsrw,      SSE),
-        code(Code::Pextrw_r32_xmm_imm8,    pextrw,      SSE),
-        code(Code::Pextrw_r64_xmm_imm8,    pextrw,      SSE),
-        code(Code::Pinsrw_mm_r32m16_imm8,  pinsrw_mmx,  MMX),
-        code(Code::Pinsrw_mm_r64m16_imm8,  pinsrw_mmx,  MMX),
-        code(Code::Pextrw_r32_mm_imm8,     pextrw_mmx,  MMX),
-        code(Code::Pextrw_r64_mm_imm8,     pextrw_mmx,  MMX),
-        code(Code::Pmovmskb_r32_xmm,       |m, i| signs(m, i, V::Signs(B)), SSE),
-        code(Code::Pmovmskb_r64_xmm,       |m, i| signs(m, i, V::Signs(B)), SSE),
-        code(Code::Movmskps_r32_xmm,       |m, i| signs(m, i, V::Signs(D)), SSE),
-        code(Code::Movmskps_r64_xmm,       |m, i| signs(m, i, V::Signs(D)), SSE),
-        code(Code::Movmskpd_r32_xmm,       |m, i| signs(m, i, V::Signs(Q)), SSE),
-        code(Code::Movmskpd_r64_xmm,       |m, i| signs(m, i, V::Signs(Q)), SSE),
+        row(Mnemonic::Punpcklqdq,          |m, i| packed(m, i, V::UnpackLow(Q)), SSE),
+        row(Mnemonic::Vpunpcklqdq,         |m, i| packed(m, i, V::UnpackLow(Q)), AVX),
+        row(Mnemonic::Punpckhqdq,          |m, i| packed(m, i, V::UnpackHigh(Q)), SSE),
+        row(Mnemonic::Vpunpckhqdq,         |m, i| packed(m, i, V::UnpackHigh(Q)), AVX),
+        row(Mnemonic::Unpcklps,            |m, i| packed(m, i, V::UnpackLow(D)), SSE),
+        row(Mnemonic::Vunpcklps,           |m, i| packed(m, i, V::UnpackLow(D)), AVX),
+        row(Mnemonic::Unpcklpd,            |m, i| packed(m, i, V::UnpackLow(Q)), SSE),
+        row(Mnemonic::Vunpcklpd,           |m, i| packed(m, i, V::UnpackLow(Q)), AVX),
+        row(Mnemonic::Unpckhps,            |m, i| packed(m, i, V::UnpackHigh(D)), SSE),
+        row(Mnemonic::Vunpckhps,           |m, i| packed(m, i, V::UnpackHigh(D)), AVX),
+        row(Mnemonic::Unpckhpd,            |m, i| packed(m, i, V::UnpackHigh(Q)), SSE),
+        row(Mnemonic::Vunpckhpd,           |m, i| packed(m, i, V::UnpackHigh(Q)), AVX),
+        row(Mnemonic::Pshufd,              |m, i| packed_of_one(m, i, V::ShuffleDwords(i.immediate as u8)), SSE),
+        row(Mnemonic::Vpshufd,             |m, i| packed_of_one(m, i, V::ShuffleDwords(i.immediate as u8)), AVX),
+        row(Mnemonic::Pshuflw,             |m, i| packed_of_one(m, i, V::ShuffleLowWords(i.immediate as u8)), SSE),
+        row(Mnemonic::Vpshuflw,            |m, i| packed_of_one(m, i, V::ShuffleLowWords(i.immediate as u8)), AVX),
+        row(Mnemonic::Pshufhw,             |m, i| packed_of_one(m, i, V::ShuffleHighWords(i.immediate as u8)), SSE),
+        row(Mnemonic::Vpshufhw,            |m, i| packed_of_one(m, i, V::ShuffleHighWords(i.immediate as u8)), AVX),
+        row(Mnemonic::Shufps,              |m, i| packed(m, i, V::ShuffleSingles(i.immediate as u8)), SSE),
+        row(Mnemonic::Vshufps,             |m, i| packed(m, i, V::ShuffleSingles(i.immediate as u8)), AVX),
+        row(Mnemonic::Shufpd,              |m, i| packed_by(m, i, |part| V::ShuffleDoubles(i.immediate as u8 >> (2 * part))), SSE),
+        row(Mnemonic::Vshufpd,             |m, i| packed_by(m, i, |part| V::ShuffleDoubles(i.immediate as u8 >> (2 * part))), AVX),
+        code(Code::Pshufw_mm_mmm64_imm8,   pshufw_mmx, MMX),
+        code(Code::Pinsrw_xmm_r32m16_imm8, pinsrw, SSE),
+        code(Code::Pinsrw_xmm_r64m16_imm8, pinsrw, SSE),
+        code(Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8, pinsrw, AVX),
+        code(Code::VEX_Vpinsrw_xmm_xmm_r64m16_imm8, pinsrw, AVX),
+        code(Code::Pinsrw_mm_r32m16_imm8,  pinsrw_mmx, MMX),
+        code(Code::Pinsrw_mm_r64m16_imm8,  pinsrw_mmx, MMX),
+        code(Code::Pextrw_r32_xmm_imm8,    pextrw, SSE),
+        code(Code::Pextrw_r64_xmm_imm8,    pextrw, SSE),
+        code(Code::VEX_Vpextrw_r32_xmm_imm8, pextrw, AVX),
+        code(Code::VEX_Vpextrw_r64_xmm_imm8, pextrw, AVX),
+        code(Code::Pextrw_r32_mm_imm8,     pextrw_mmx, MMX),
+        code(Code::Pextrw_r64_mm_imm8,     pextrw_mmx, MMX),
+        row(Mnemonic::Movmskps,            |m, i| signs(m, i, D), SSE),
+        row(Mnemonic::Vmovmskps,           |m, i| signs(m, i, D), AVX),
+        row(Mnemonic::Movmskpd,            |m, i| signs(m, i, Q), SSE),
+        row(Mnemonic::Vmovmskpd,           |m, i| signs(m, i, Q), AVX),
+        code(Code::Pmovmskb_r32_xmm,       |m, i| signs(m, i, B), SSE),
+        code(Code::Pmovmskb_r64_xmm,       |m, i| signs(m, i, B), SSE),
+        row(Mnemonic::Vpmovmskb,           |m, i| signs(m, i, B), AVX),
         code(Code::Pmovmskb_r32_mm,        signs_mmx, MMX),
         code(Code::Pmovmskb_r64_mm,        signs_mmx, MMX),
     ]
@@ -110,13 +135,13 @@ fn pshufw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     finish_mmx(m, i, shuffled, 0)
 }
 
-/// The source of PINSRW: a word in memory, or the low word of a register.
-fn source_word<M: Machine>(m: &mut M, i: &Insn) -> Result<M::Val, Fault> {
-    if i.operands[1].kind == Kind::Memory {
+/// The source of PINSRW, operand `n`: a word in memory, or the low word of a register.
+fn source_word<M: Machine>(m: &mut M, i: &Insn, n: usize) -> Result<M::Val, Fault> {
+    if i.operands[n].kind == Kind::Memory {
         let at = m.address(i);
         return m.load(i.segment, at, Width::Word);
     }
-    Ok(m.gpr(dragoman_state::Gpr(i.operands[1].register), Width::Word))
+    Ok(m.gpr(dragoman_state::Gpr(i.operands[n].register), Width::Word))
 }
 
 /// `quadword` with word `n` replaced.
@@ -134,16 +159,17 @@ fn extract_word<M: Machine>(m: &mut M, quadword: M::Val, n: u64) -> M::Val {
     m.binary(BinaryOp::And, Width::Qword, shifted, mask)
 }
 
-/// `PINSRW dst, src, n`.
+/// `PINSRW dst, src, n` and `VPINSRW dst, a, src, n`.
 fn pinsrw<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
-    let word = source_word(m, i)?;
+    let (first, second) = i.sources();
+    let word = source_word(m, i, second)?;
     let n = i.immediate & 7;
-    let old = m.vector(i.operands[0].register, 0);
+    let [old] = i.register(m, first);
     let mut halves = [m.quadword(old, 0), m.quadword(old, 1)];
     let half = &mut halves[(n / 4) as usize];
     *half = insert_word(m, *half, word, n % 4);
     let result = m.vector_of(halves[0], halves[1]);
-    i.write_vector(m, result);
+    i.write_vector(m, [result]);
     Ok(())
 }
 
@@ -159,7 +185,7 @@ fn pextrw<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
 /// `PINSRW` to an MMX register.
 fn pinsrw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     m.begin_mmx()?;
-    let word = source_word(m, i)?;
+    let word = source_word(m, i, 1)?;
     let old = m.mmx(i.operands[0].register);
     let result = insert_word(m, old, word, i.immediate & 3);
     m.set_mmx(i.operands[0].register, result);
@@ -179,10 +205,20 @@ fn pextrw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
 
 /// `PMOVMSKB`, `MOVMSKPS`, `MOVMSKPD`: the sign bits of the lanes.
 #[inline(always)]
-fn signs<M: Machine>(m: &mut M, i: &Insn, op: VectorOp) -> Result<(), Fault> {
-    let src = m.vector(i.operands[1].register, 0);
-    let signs = m.vector_op(op, src, src);
-    let mask = m.quadword(signs, 0);
+fn signs<M: Machine>(m: &mut M, i: &Insn, lane: Lane) -> Result<(), Fault> {
+    in_parts!(i, signs_of_parts::<M>(m, i, lane))
+}
+
+#[inline(always)]
+fn signs_of_parts<M: Machine, const N: usize>(m: &mut M, i: &Insn, lane: Lane) -> Result<(), Fault> {
+    let src: [M::Vec; N] = i.register(m, 1);
+    let mut mask = m.constant(0);
+    for (n, part) in src.into_iter().enumerate() {
+        let signs = m.vector_op(VectorOp::Signs(lane), part, part);
+        let (signs, count, zero) = (m.quadword(signs, 0), m.constant(n as u64 * u64::from(128 / lane.bits())), m.constant(0));
+        let signs = m.shift(ShiftOp::Shl, Width::Qword, signs, count, zero);
+        mask = m.binary(BinaryOp::Or, Width::Qword, mask, signs);
+    }
     i.write(m, 0, mask)
 }
 

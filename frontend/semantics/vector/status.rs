@@ -9,7 +9,7 @@ use super::{
         table::{Row, helper, row},
         x87,
     },
-    MMX, SSE,
+    AVX, MMX, SSE,
 };
 use crate::{
     decode::{Attributes, Code, Insn, Mnemonic, Opcode},
@@ -17,10 +17,14 @@ use crate::{
 };
 
 #[rustfmt::skip]
-pub(super) fn rows<M: Machine>() -> [Row<M>; 7] {
+pub(super) fn rows<M: Machine>() -> [Row<M>; 11] {
     [
         row(Mnemonic::Ldmxcsr,   helper!(ldmxcsr), SSE),
         row(Mnemonic::Stmxcsr,   helper!(stmxcsr), SSE),
+        row(Mnemonic::Vldmxcsr,  helper!(ldmxcsr), AVX),
+        row(Mnemonic::Vstmxcsr,  helper!(stmxcsr), AVX),
+        row(Mnemonic::Vzeroupper, helper!(vzeroupper), AVX),
+        row(Mnemonic::Vzeroall,  helper!(vzeroall), AVX),
         row(Mnemonic::Emms,      helper!(emms),    MMX),
         row(Mnemonic::Fxsave,    helper!(fxsave),  Attributes::X87),
         row(Mnemonic::Fxsave64,  helper!(fxsave),  Attributes::X87),
@@ -46,6 +50,20 @@ fn stmxcsr(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let value = cpu.state().vectors.mxcsr.bits();
     let at = cpu.operand_address(i, 4, true)?;
     cpu.write(at, Width::Dword, value.into(), Privilege::Current)
+}
+
+/// `VZEROUPPER`: of each vector register that the mode has, all above its low 128 bits.
+fn vzeroupper(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    let count = vector_count(cpu);
+    cpu.state_mut().vectors.registers[..count].iter_mut().for_each(|register| register[2..].fill(0));
+    Ok(())
+}
+
+/// `VZEROALL`.
+fn vzeroall(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    let count = vector_count(cpu);
+    cpu.state_mut().vectors.registers[..count].fill([0; 8]);
+    Ok(())
 }
 
 /// `EMMS`: all x87 registers are empty.

@@ -9,8 +9,8 @@ use dragoman_frontend::{
     fault::Fault,
     model::CpuModel,
     semantics::{
-        AtomicOp, BinaryOp, FlagRule, FloatOp, Flush, Helper, LazyFlags, Machine, ShiftOp, UnaryOp, VectorOp, binary, divide,
-        effective_address, float, lanes, multiply, shift, unary, x87,
+        AtomicOp, BinaryOp, FlagRule, FloatOp, Flush, FusedOp, Helper, LazyFlags, Machine, ShiftOp, TernaryOp, UnaryOp, VectorOp,
+        binary, divide, effective_address, float, fused, lanes, multiply, shift, ternary, unary, x87,
     },
 };
 use dragoman_state::{Gpr, RFlags, VcpuState, Width};
@@ -297,12 +297,18 @@ impl Machine for Recorder {
         (lanes[n], lanes[n + 1]) = (value as u64, (value >> 64) as u64);
     }
 
-    fn load_vector(&mut self, segment: SegmentUse, offset: u64, _: bool) -> Result<u128, Fault> {
-        Ok(self.fetch(segment, offset, 16))
+    fn load_vector<const N: usize>(&mut self, segment: SegmentUse, offset: u64, _: u64) -> Result<[u128; N], Fault> {
+        let at = self.linear(segment, offset);
+        self.touch(at, 16 * N as u64, false);
+        Ok(std::array::from_fn(|n| self.memory.read(at.wrapping_add(16 * n as u64), 16)))
     }
 
-    fn store_vector(&mut self, segment: SegmentUse, offset: u64, _: bool, value: u128) -> Result<(), Fault> {
-        self.put(segment, offset, 16, value);
+    fn store_vector<const N: usize>(&mut self, segment: SegmentUse, offset: u64, _: u64, value: [u128; N]) -> Result<(), Fault> {
+        let at = self.linear(segment, offset);
+        self.touch(at, 16 * N as u64, true);
+        for (n, part) in value.into_iter().enumerate() {
+            self.memory.write(at.wrapping_add(16 * n as u64), 16, part);
+        }
         Ok(())
     }
 
@@ -310,8 +316,16 @@ impl Machine for Recorder {
         lanes::evaluate(op, a, b)
     }
 
-    fn float_op(&mut self, op: FloatOp, a: u128, b: u128) -> Result<u128, Fault> {
+    fn ternary_op(&mut self, op: TernaryOp, a: u128, b: u128, c: u128) -> u128 {
+        ternary::evaluate(op, a, b, c)
+    }
+
+    fn float_op<const N: usize>(&mut self, op: FloatOp, a: [u128; N], b: [u128; N]) -> Result<[u128; N], Fault> {
         float::evaluate(op, a, b, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| Fault::XM)
+    }
+
+    fn fused_op<const N: usize>(&mut self, op: FusedOp, a: [u128; N], b: [u128; N], c: [u128; N]) -> Result<[u128; N], Fault> {
+        fused::evaluate(op, a, b, c, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| Fault::XM)
     }
 
     fn vector_of(&mut self, low: u64, high: u64) -> u128 {
