@@ -197,6 +197,14 @@ impl Features {
         Feature::ALL.iter().copied().filter(move |feature| self.has(*feature))
     }
 
+    /// Those that a processor announces: `cpuid` gives EAX, EBX, ECX and EDX of a leaf, and zeros for one that is not there.
+    pub fn announced(cpuid: impl Fn(u32, u32) -> [u32; 4]) -> Self {
+        Feature::ALL.iter().fold(Self::default(), |all, feature| {
+            let place = feature.place();
+            all.with(*feature, cpuid(place.leaf, place.subleaf)[place.output as usize] >> place.bit & 1 != 0)
+        })
+    }
+
     /// What CPUID's output `output` of a leaf holds for this set.
     pub(super) fn bits(self, leaf: u32, subleaf: u32, output: Output) -> u32 {
         self.iter()

@@ -112,6 +112,12 @@ impl CpuModel {
         Self { features: self.features.and(Features::IMPLEMENTED), ..self.clone() }
     }
 
+    /// This model with `features` and no others, whether or not Dragoman implements them.
+    #[must_use]
+    pub fn with_features(self, features: Features) -> Self {
+        Self { features, ..self }
+    }
+
     /// This model with a time-stamp counter of `hertz`, to within one part in ten million.
     ///
     /// Kernels multiply crystal and ratio in 32 bits of kilohertz: the ratio is a small whole number.

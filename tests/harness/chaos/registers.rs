@@ -27,7 +27,7 @@ pub const MODEL_REGISTERS: [u32; 32] = [
 /// The state that a guest of `recipe` on `model` starts with.
 pub fn start(random: &mut Random, recipe: &Recipe, model: &CpuModel, tables: &Tables, pages: &PageTables) -> VcpuState {
     let mode = recipe.mode;
-    let mut state = engine::start(mode, recipe.cpl);
+    let mut state = engine::start(model, mode, recipe.cpl);
     set_control(random, recipe, model, pages, &mut state);
     if mode == Mode::Real16 {
         become_unreal(random, &mut state);

@@ -52,6 +52,7 @@ pub struct Finish {
 /// A processor on a test stand.
 pub struct Rig {
     engine: &'static str,
+    model: CpuModel,
     vcpu: Box<dyn Vcpu>,
     _handle: Arc<dyn VcpuHandle>,
     memory: Memory,
@@ -68,12 +69,12 @@ impl Rig {
             ram: memory.ram().clone(),
             clock: clock.clone(),
             alarm: clock,
-            model,
+            model: model.clone(),
             world: World::new(),
         };
         let made = engine.create_vcpu(VcpuId(0), context);
         let (vcpu, handle) = made.map_err(|source| RigError::Engine { engine: engine.name(), source })?;
-        Ok(Self { engine: engine.name(), vcpu, _handle: handle, memory, ports, template: None })
+        Ok(Self { engine: engine.name(), model, vcpu, _handle: handle, memory, ports, template: None })
     }
 
     /// The ports.
@@ -102,7 +103,7 @@ impl Rig {
 
     /// The state at `cpl` in `mode`, with the register pattern.
     pub fn start(&self, mode: Mode, cpl: u8) -> VcpuState {
-        template::state(mode, cpl, self.memory.root())
+        template::state(&self.model, mode, cpl, self.memory.root())
     }
 
     fn failed(&self, source: AccelError) -> RigError {

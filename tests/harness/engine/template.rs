@@ -1,7 +1,10 @@
 //! The complete state that a processor starts a case with: a mode and a privilege level, as an operating system has set
 //! them up.
 
-use dragoman_state::{Attributes, Cr0, Cr4, Efer, Gpr, Mxcsr, RFlags, Segment, SegmentIndex, TableRegister, VcpuId, VcpuState};
+use dragoman_frontend::model::{CpuModel, Feature};
+use dragoman_state::{
+    Attributes, Cr0, Cr4, Efer, Gpr, Mxcsr, RFlags, Segment, SegmentIndex, TableRegister, VcpuId, VcpuState, Xcr0,
+};
 
 use super::tables::{LDT_LIMIT, TSS_LIMIT, gdt_limit};
 use crate::{
@@ -12,11 +15,15 @@ use crate::{
 /// What SYSCALL and SYSRET load, as Linux has it.
 const STAR: u64 = (selector::USER_CODE32 as u64) << 48 | (selector::KERNEL_CODE as u64) << 32;
 
-/// The state at `cpl` in `mode`, with the register pattern, and page tables at `root`.
-pub fn state(mode: Mode, cpl: u8, root: u64) -> VcpuState {
+/// The state of a `model` at `cpl` in `mode`, with the register pattern, and page tables at `root`.
+pub fn state(model: &CpuModel, mode: Mode, cpl: u8, root: u64) -> VcpuState {
     let mut state = VcpuState::power_on(VcpuId(0), 0);
     state.cr0 = Cr0::MP | Cr0::ET | Cr0::NE;
     state.cr4 = Cr4::OSFXSR | Cr4::OSXMMEXCPT;
+    if model.has(Feature::Xsave) {
+        state.cr4 |= Cr4::OSXSAVE;
+        state.xcr0 = Xcr0::X87 | Xcr0::SSE | if model.has(Feature::Avx) { Xcr0::AVX } else { Xcr0::empty() };
+    }
     state.idtr = TableRegister { base: 0, limit: 0x3ff };
     state.gdtr = TableRegister { base: GDT, limit: gdt_limit(mode) };
     if mode != Mode::Real16 {

@@ -62,7 +62,7 @@ impl Bench {
         let table = Table::new(model);
         let decoder = Decoder::new(model, table.attributes());
         let templates =
-            modes.iter().map(|mode| (*mode, [3, 0].map(|cpl| template(*mode, cpl)), Contents::of_mode(*mode))).collect();
+            modes.iter().map(|mode| (*mode, [3, 0].map(|cpl| template(model, *mode, cpl)), Contents::of_mode(*mode))).collect();
         Self { table, decoder, model: Arc::new(model.clone()), templates }
     }
 
@@ -111,9 +111,9 @@ impl Bench {
 
 /// The processor in `mode` at `cpl`, set up so that little is refused. Where segments exist, none is so large that its
 /// register need not be asked.
-fn template(mode: Mode, cpl: u8) -> VcpuState {
+fn template(model: &CpuModel, mode: Mode, cpl: u8) -> VcpuState {
     const NEARLY_ALL: u32 = 0xffff_fffe;
-    let mut state = start(mode, cpl);
+    let mut state = start(model, mode, cpl);
     if mode == Mode::Prot32 {
         let data = *state.segment(SegmentIndex::Ds);
         for index in SegmentIndex::ALL {

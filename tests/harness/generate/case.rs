@@ -5,6 +5,8 @@ use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Used
 
 use super::{
     Form, Random,
+    indices::SPREAD,
+    refused::refuse,
     steer::value_of,
     traits::is_bit_test,
     values::{self, Flavour},
@@ -22,6 +24,8 @@ const PAGES_OF_DATA: u64 = 4;
 
 /// How often bytes are made for a plain case.
 const ATTEMPTS: usize = 8;
+/// One case of so many lists is made invalid.
+const REFUSED: u64 = 4;
 
 /// How much is set and compared before and after what an instruction touches.
 const AROUND: u64 = 16;
@@ -31,8 +35,10 @@ const AROUND: u64 = 16;
 pub struct Generated {
     /// The case; its map is one of [`Generator::maps`].
     pub case: Case,
-    /// The instruction.
+    /// The instruction; invalid where the case is one that is to be refused.
     pub insn: Instruction,
+    /// The encoding that it is, or that it would be without what makes it invalid.
+    pub code: Code,
 }
 
 /// How cases are to look.
@@ -83,6 +89,11 @@ impl Generator {
                 list.push(generated);
             }
         }
+        if self.random.one_in(REFUSED) {
+            if let Some(last) = list.last_mut() {
+                refuse(&mut self.random, last);
+            }
+        }
     }
 
     /// A case for a reader: no prefix but `extra` and what `form` needs, and nothing but what it uses set to anything.
@@ -126,7 +137,7 @@ impl Generator {
         let mut insn = insn;
         self.steer(&mut case, &mut insn)?;
         self.set_windows(&mut case, &insn, flavour)?;
-        Some(Generated { case, insn })
+        Some(Generated { case, insn, code: insn.code() })
     }
 
     /// Makes windows of what the instruction touches, filled with values.
@@ -142,6 +153,7 @@ impl Generator {
             };
             let is_bit = is_bit_test(insn);
             let (before, after) = match self.style {
+                _ if insn.is_vsib() => (SPREAD + AROUND, SPREAD + AROUND + size),
                 Style::Any => {
                     let more = if insn.is_string_instruction() { 9 * 8 } else { 0 } + if is_bit { 48 } else { 0 };
                     let frames = if insn.mnemonic() == Mnemonic::Enter { 300 } else { 0 };

@@ -104,6 +104,7 @@ pub(super) fn is_environment(insn: &Instruction) -> bool {
             | M::Fxrstor64
             | M::Maskmovq
             | M::Maskmovdqu
+            | M::Vmaskmovdqu
     )
 }
 
@@ -183,7 +184,7 @@ pub enum Tolerance {
 pub fn tolerance(mnemonic: Mnemonic) -> Tolerance {
     use Mnemonic as M;
     match mnemonic {
-        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => Tolerance::Estimate,
+        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss | M::Vrcpps | M::Vrcpss | M::Vrsqrtps | M::Vrsqrtss => Tolerance::Estimate,
         M::F2xm1 | M::Fyl2x | M::Fyl2xp1 | M::Fsin | M::Fcos | M::Fsincos | M::Fptan | M::Fpatan => Tolerance::LastPlace,
         _ => Tolerance::None,
     }

@@ -2,16 +2,19 @@
 //! comes out is decoded again, and only what is the wanted encoding counts.
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, Instruction, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as Kind, OpCodeTableKind, OpKind,
+    Code, Decoder, DecoderOptions, EncodingKind, Instruction, MandatoryPrefix, OpCodeInfo, OpCodeOperandKind as Kind,
+    OpCodeTableKind, OpKind,
 };
 
-use super::{Random, values};
+use super::{Random, values, vex};
 use crate::Mode;
 
 /// How often bytes are made up before a form is given up.
 const ATTEMPTS: usize = 200;
 /// The longest instruction.
 const LONGEST: usize = 15;
+/// The prefixes that name a segment.
+const SEGMENTS: [u8; 6] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 
 /// An encoding, ready to be made into bytes.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +26,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// The form of `code`; only encodings of the old kind, without VEX.
+    /// The form of `code`, which is an encoding of the old kind or one with VEX.
     pub fn of(code: Code) -> Self {
         let info = code.op_code();
         let kinds = info.op_kinds();
@@ -44,12 +47,19 @@ impl Form {
 
     /// Whether it has one in any case.
     pub fn must_have_memory(&self) -> bool {
-        self.info.op_kinds().iter().any(|kind| matches!(kind, Kind::mem | Kind::mem_offs | Kind::seg_rBX_al))
+        let is_memory = |kind: &Kind| matches!(kind, Kind::mem | Kind::mem_offs | Kind::seg_rBX_al) || is_vsib(*kind);
+        self.info.op_kinds().iter().any(is_memory)
+    }
+
+    /// Whether a vector register holds indices of its memory operand.
+    pub fn has_indices(&self) -> bool {
+        self.info.op_kinds().iter().any(|kind| is_vsib(*kind))
     }
 
     /// Whether there is such an instruction in `mode`.
     pub fn exists_in(&self, mode: Mode) -> bool {
         match mode.bitness() {
+            16 if self.info.encoding() == EncodingKind::VEX => self.info.mode16() && !mode.is_real_style(),
             16 => self.info.mode16(),
             32 => self.info.mode32(),
             _ => self.info.mode64(),
@@ -103,7 +113,12 @@ impl Form {
             let memory = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory);
             memory == has_memory && (!memory || insn.memory_base().is_gpr() || insn.memory_displ_size() == 8)
         };
-        FEWEST.iter().filter(|prefixes| mode == Mode::Long64 || !prefixes.contains(&0x48)).find_map(|prefixes| {
+        // Before VEX, only the address size can be changed.
+        let is_possible = |prefixes: &&&[u8]| match self.info.encoding() {
+            EncodingKind::Legacy => mode == Mode::Long64 || !prefixes.contains(&0x48),
+            _ => prefixes.iter().all(|prefix| *prefix == 0x67),
+        };
+        FEWEST.iter().filter(is_possible).find_map(|prefixes| {
             let prefixes: Vec<u8> = extra.into_iter().chain(prefixes.iter().copied()).collect();
             (0..ATTEMPTS).find_map(|_| self.complete(random, mode, ip, prefixes.clone()).filter(|(_, insn)| is_wanted(insn)))
         })
@@ -111,7 +126,7 @@ impl Form {
 
     /// Puts the rest after the prefixes. `None` where it is another encoding then.
     fn complete(&self, random: &mut Random, mode: Mode, ip: u64, prefixes: Vec<u8>) -> Option<(Vec<u8>, Instruction)> {
-        let mut bytes = self.attempt(random, prefixes);
+        let mut bytes = self.attempt(random, mode, prefixes);
         let mut decoder = Decoder::with_ip(mode.bitness(), &bytes, ip, DecoderOptions::NONE);
         let insn = decoder.decode();
         bytes.truncate(insn.len());
@@ -121,6 +136,16 @@ impl Form {
     /// Prefixes, needed or not; REX comes last.
     fn prefixes(&self, random: &mut Random, mode: Mode) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(32);
+        if self.info.encoding() == EncodingKind::VEX {
+            // Indices are in no address of 16 bits.
+            if random.one_in(8) || mode.bitness() == 16 && self.has_indices() {
+                bytes.push(0x67);
+            }
+            if random.one_in(8) {
+                bytes.push(random.pick(&SEGMENTS));
+            }
+            return bytes;
+        }
         if random.one_in(2) && self.info.operand_size() != 0 || random.one_in(16) {
             bytes.push(0x66);
         }
@@ -128,7 +153,7 @@ impl Form {
             bytes.push(0x67);
         }
         if random.one_in(8) {
-            bytes.push(random.pick(&[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]));
+            bytes.push(random.pick(&SEGMENTS));
         }
         if self.info.can_use_lock_prefix() && random.one_in(4) {
             bytes.push(0xf0);
@@ -146,7 +171,12 @@ impl Form {
     }
 
     /// `bytes`, which are prefixes, with the mandatory one, the opcode and everything behind it.
-    fn attempt(&self, random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
+    fn attempt(&self, random: &mut Random, mode: Mode, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.info.encoding() == EncodingKind::VEX {
+            bytes.extend(vex::prefix(self.info, random, mode));
+            bytes.push(self.info.op_code() as u8);
+            return self.with_operands(random, bytes);
+        }
         let mandatory = match self.info.mandatory_prefix() {
             MandatoryPrefix::None | MandatoryPrefix::PNP => None,
             MandatoryPrefix::P66 => Some(0x66),
@@ -169,6 +199,11 @@ impl Form {
             bytes.push((opcode >> 8) as u8);
         }
         bytes.push(opcode as u8 + if self.is_plus_register { random.below(8) as u8 } else { 0 });
+        self.with_operands(random, bytes)
+    }
+
+    /// `bytes` with what stands behind the opcode.
+    fn with_operands(&self, random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
         if self.has_modrm {
             bytes.push(self.modrm(random));
         }
@@ -185,6 +220,10 @@ impl Form {
         if random.one_in(3) {
             modrm |= 0xc0;
         }
+        if self.has_indices() {
+            // A SIB byte.
+            modrm = modrm & !0xc7 | random.pick(&[0x00, 0x40, 0x80]) | 4;
+        }
         if self.info.is_group() {
             modrm = modrm & !0x38 | (self.info.group_index() as u8) << 3;
         }
@@ -197,12 +236,19 @@ impl Form {
 
 /// Whether an operand of this kind is a register or memory.
 fn is_register_or_memory(kind: Kind) -> bool {
-    matches!(kind, Kind::r8_or_mem | Kind::r16_or_mem | Kind::r32_or_mem | Kind::r64_or_mem | Kind::mm_or_mem | Kind::xmm_or_mem)
+    use Kind as K;
+    matches!(kind, K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem | K::ymm_or_mem)
+}
+
+/// Whether an operand of this kind is memory at indices that a vector register holds.
+fn is_vsib(kind: Kind) -> bool {
+    matches!(kind, Kind::mem_vsib32x | Kind::mem_vsib32y | Kind::mem_vsib64x | Kind::mem_vsib64y)
 }
 
 /// Whether an operand of this kind is in a ModR/M byte.
 fn is_in_modrm(kind: Kind) -> bool {
     is_register_or_memory(kind)
+        || is_vsib(kind)
         || matches!(
             kind,
             Kind::mem
@@ -221,6 +267,8 @@ fn is_in_modrm(kind: Kind) -> bool {
                 | Kind::mm_rm
                 | Kind::xmm_reg
                 | Kind::xmm_rm
+                | Kind::ymm_reg
+                | Kind::ymm_rm
                 | Kind::cr_reg
                 | Kind::dr_reg
                 | Kind::tr_reg

@@ -45,7 +45,7 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
     if got.end == End::Done && (code..code + u64::from(case.code_length)).contains(&target) && !insn.has_rep_prefix() {
         return Some(Ignored::Inside);
     }
-    if matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu) && native.end != got.end {
+    if matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu) && native.end != got.end {
         // Whether an address is refused to which no byte is to be written is the processor's own affair.
         return Some(Ignored::Undefined);
     }

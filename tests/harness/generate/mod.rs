@@ -5,13 +5,16 @@ mod case;
 mod compare;
 mod form;
 mod ignored;
+mod indices;
 mod prepare;
 mod random;
+mod refused;
 mod registers;
 mod scope;
 mod steer;
 mod traits;
 mod values;
+mod vex;
 
 pub use case::{Generated, Generator};
 pub use compare::{Tolerance, differences, tolerance};

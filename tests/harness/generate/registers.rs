@@ -6,7 +6,8 @@ use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind, Register
 use super::{
     Generator, Random,
     case::Style,
-    traits::is_x87,
+    indices::mask_register,
+    traits::{is_x87, uses_mmx},
     values::{self, Flavour},
 };
 use crate::{RSP, Registers, case::Case};
@@ -23,11 +24,19 @@ impl Generator {
                 _ => Flavour::Extended,
             };
         }
-        if has(&[CpuidFeature::SSE, CpuidFeature::SSE2]) {
+        if has(&[CpuidFeature::F16C]) {
+            return self.random.pick(&[Flavour::Half, Flavour::Single]);
+        }
+        if uses_vectors(insn) || has(&[CpuidFeature::SSE, CpuidFeature::SSE2]) {
             return match insn.mnemonic() {
-                Mnemonic::Cvtsi2sd | Mnemonic::Cvtsi2ss | Mnemonic::Cvtpi2ps | Mnemonic::Cvtpi2pd | Mnemonic::Cvtdq2pd => {
-                    Flavour::Integer
-                }
+                Mnemonic::Cvtsi2sd
+                | Mnemonic::Cvtsi2ss
+                | Mnemonic::Cvtpi2ps
+                | Mnemonic::Cvtpi2pd
+                | Mnemonic::Cvtdq2pd
+                | Mnemonic::Vcvtsi2sd
+                | Mnemonic::Vcvtsi2ss
+                | Mnemonic::Vcvtdq2pd => Flavour::Integer,
                 _ => self.random.pick(&[Flavour::Integer, Flavour::Single, Flavour::Single, Flavour::Double, Flavour::Double]),
             };
         }
@@ -60,9 +69,26 @@ impl Generator {
         if random.one_in(2) && insn.is_string_instruction() {
             registers.rflags |= RFlags::DF.bits();
         }
-        for vector in &mut registers.vectors[..case.mode.register_count()] {
+        for n in 0..case.mode.register_count() {
             let flavour = if flavour == Flavour::Extended { Flavour::Integer } else { flavour };
-            *vector = std::array::from_fn(|_| values::quadword(random, flavour));
+            registers.vectors[n] = match random.below(16) {
+                0 => [values::quadword(random, flavour); 4],
+                1 if n > 0 => registers.vectors[n - 1],
+                _ => std::array::from_fn(|_| values::quadword(random, flavour)),
+            };
+        }
+        if let Some(mask) = mask_register(insn) {
+            // Of each element, the uppermost bit counts; all elements, some, or none.
+            let pattern = random.pick(&[u64::MAX, 0, 0x8000_0000_8000_0000]);
+            let is_mixed = random.one_in(2);
+            registers.vectors[mask.number()].iter_mut().for_each(|word| {
+                *word = if is_mixed { *word ^ random.bits() & pattern } else { *word & !(1 << 63 | 1 << 31) | pattern };
+            });
+        }
+        if is_text(insn) && random.one_in(2) {
+            // Lengths that are no more than a little too long.
+            registers.gpr[0] = random.below(40).wrapping_sub(20) & mask;
+            registers.gpr[2] = random.below(40).wrapping_sub(20) & mask;
         }
         // Mostly as programs have it.
         registers.mxcsr = match random.below(4) {
@@ -92,13 +118,16 @@ impl Generator {
             }
             let is_vector = |register: Register| register.is_vector_register() && register.number() == n;
             let low = if uses(&is_vector) { registers.vectors[n] } else { pattern.vectors[n] };
-            registers.vectors[n] = [low[0], low[1], pattern.vectors[n][2], pattern.vectors[n][3]];
+            let is_wide = insn.op_kinds().zip(0..).any(|(kind, op)| {
+                kind == OpKind::Register && insn.op_register(op).is_ymm() && insn.op_register(op).number() == n
+            });
+            let is_wide = is_wide || insn.memory_index().is_ymm() && insn.memory_index().number() == n;
+            let high = if is_wide { &low } else { &pattern.vectors[n] };
+            registers.vectors[n] = [low[0], low[1], high[2], high[3]];
         }
         let read = arithmetic_flags(insn.rflags_read()) | RFlags::DF;
         registers.rflags = pattern.rflags | registers.rflags & read.bits();
-        if !insn.code().cpuid_features().iter().any(|feature| matches!(feature, CpuidFeature::SSE | CpuidFeature::SSE2))
-            || self.random.one_in(2)
-        {
+        if !uses_vectors(insn) && !uses_mmx(insn) || self.random.one_in(2) {
             registers.mxcsr = pattern.mxcsr;
         } else {
             registers.mxcsr = registers.mxcsr & 0xe000 | pattern.mxcsr;
@@ -120,6 +149,27 @@ impl Generator {
             }
         }
     }
+}
+
+/// Whether an operand is a vector register, or in memory what would fill one.
+fn uses_vectors(insn: &Instruction) -> bool {
+    (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_vector_register())
+}
+
+/// Comparisons of strings that vector registers hold.
+fn is_text(insn: &Instruction) -> bool {
+    use Mnemonic as M;
+    matches!(
+        insn.mnemonic(),
+        M::Pcmpestri
+            | M::Pcmpestrm
+            | M::Pcmpestri64
+            | M::Pcmpestrm64
+            | M::Vpcmpestri
+            | M::Vpcmpestrm
+            | M::Vpcmpestri64
+            | M::Vpcmpestrm64
+    )
 }
 
 fn is_shift_or_bit(insn: &Instruction) -> bool {

@@ -3,6 +3,8 @@
 use dragoman_frontend::model::CpuModel;
 use iced_x86::{Code, EncodingKind, Mnemonic};
 
+use crate::native::Host;
+
 /// Why cases of `code` are not compared with the host's processor; nothing where they are.
 pub fn exempt(code: Code) -> Option<&'static str> {
     use Mnemonic as M;
@@ -14,21 +16,22 @@ pub fn exempt(code: Code) -> Option<&'static str> {
         M::Syscall | M::Sysenter => Some("calls the host's kernel"),
         M::Rdrand | M::Rdseed => Some("chance"),
         M::Xgetbv => Some("the host's kernel decides what is on"),
+        M::Rdpid => Some("the host's kernel puts something there"),
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => Some("not in any model"),
         M::Iret | M::Iretd | M::Iretq => Some("flags that make the host trap; rows judge it"),
         _ => None,
     }
 }
 
-/// Every encoding that `model` has, without VEX.
+/// Every encoding that `model` has.
 pub fn codes(model: &CpuModel) -> Vec<Code> {
     Code::values()
-        .filter(|code| code.op_code().is_instruction() && code.encoding() == EncodingKind::Legacy)
+        .filter(|code| code.op_code().is_instruction() && matches!(code.encoding(), EncodingKind::Legacy | EncodingKind::VEX))
         .filter(|code| model.has_code(*code))
         .collect()
 }
 
-/// Those of [`codes`] that user code can be asked about on a host.
-pub fn native_codes(model: &CpuModel) -> Vec<Code> {
-    codes(model).into_iter().filter(|code| exempt(*code).is_none()).collect()
+/// Those of [`codes`] that user code can be asked about on `host`.
+pub fn native_codes(model: &CpuModel, host: &Host) -> Vec<Code> {
+    codes(model).into_iter().filter(|code| exempt(*code).is_none() && host.has_code(*code)).collect()
 }

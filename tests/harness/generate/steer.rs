@@ -62,7 +62,11 @@ impl Generator {
             };
             set(case, insn.op1_register(), value);
         }
-        let (base, index, scale) = (insn.memory_base(), insn.memory_index(), u64::from(insn.memory_index_scale()));
+        let (base, mut index, scale) = (insn.memory_base(), insn.memory_index(), u64::from(insn.memory_index_scale()));
+        if insn.is_vsib() {
+            self.set_indices(case, insn);
+            index = Register::None;
+        }
         let displacement = insn.memory_displacement64();
         match (base, index) {
             (Register::None, Register::None) | (Register::RIP | Register::EIP, _) => self.patch(case, insn, wanted),
@@ -196,5 +200,5 @@ fn set(case: &mut Case, register: Register, value: u64) {
 
 /// What has no memory operand and still writes to DS:rDI.
 fn is_masked_move(insn: &Instruction) -> bool {
-    matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
+    matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu)
 }

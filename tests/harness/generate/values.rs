@@ -11,6 +11,8 @@ use crate::layout::selector;
 pub enum Flavour {
     /// Integers.
     Integer,
+    /// Half-precision numbers.
+    Half,
     /// Single-precision numbers.
     Single,
     /// Double-precision numbers.
@@ -40,7 +42,10 @@ const INTEGERS: [u64; 18] = [
     u64::MAX,
 ];
 
-const SINGLES: [u32; 20] = [
+const HALVES: [u16; 16] =
+    [0, 1, 3, 0x03ff, 0x0400, 0x0401, 0x3c00, 0x3c01, 0x3bff, 0x4000, 0x6400, 0x7bff, 0x7c00, 0x7c01, 0x7e00, 0x7fff];
+
+const SINGLES: [u32; 24] = [
     0,
     1,
     0x0000_0003,
@@ -61,6 +66,11 @@ const SINGLES: [u32; 20] = [
     0x7f80_0000,
     0x7f80_0001,
     0x7fc0_0000,
+    // What rounds to the largest and the smallest half-precision number, or just not.
+    0x477f_efff,
+    0x477f_f000,
+    0x3300_0000,
+    0x387f_e000,
 ];
 
 const DOUBLES: [u64; 22] = [
@@ -149,8 +159,15 @@ pub fn selector(random: &mut Random) -> u64 {
     u64::from(random.pick(&SELECTORS)) | if random.one_in(4) { random.bits() & !0xffff } else { 0 }
 }
 
+fn half(random: &mut Random) -> u16 {
+    let magnitude = if random.one_in(4) { random.bits() as u16 } else { random.pick(&HALVES) };
+    magnitude ^ (random.bits() as u16 & 0x8000)
+}
+
 fn single(random: &mut Random) -> u32 {
     let magnitude = match random.below(4) {
+        // Not a number, of any payload.
+        0 if random.one_in(4) => 0x7f80_0000 | random.bits() as u32,
         0 => random.bits() as u32,
         // Near one another in magnitude, so that sums cancel.
         1 => 0x3f00_0000 + (random.bits() as u32 & 0x01ff_ffff),
@@ -161,6 +178,7 @@ fn single(random: &mut Random) -> u32 {
 
 fn double(random: &mut Random) -> u64 {
     let magnitude = match random.below(4) {
+        0 if random.one_in(4) => 0x7ff0_0000_0000_0000 | random.bits(),
         0 => random.bits(),
         1 => 0x3fe0_0000_0000_0000 + (random.bits() & 0x003f_ffff_ffff_ffff),
         _ => random.pick(&DOUBLES),
@@ -187,13 +205,16 @@ pub fn quadword(random: &mut Random, flavour: Flavour) -> u64 {
     match flavour {
         Flavour::Integer => {
             // Lanes of one size.
-            match random.below(4) {
+            match random.below(5) {
                 0 => (0..8).fold(0, |all, n| all | (integer(random) & 0xff) << (8 * n)),
+                // Few different bytes, zero among them: strings.
+                4 => (0..8).fold(0, |all, n| all | random.below(4) << (8 * n)),
                 1 => (0..4).fold(0, |all, n| all | (integer(random) & 0xffff) << (16 * n)),
                 2 => (0..2).fold(0, |all, n| all | (integer(random) & 0xffff_ffff) << (32 * n)),
                 _ => integer(random),
             }
         }
+        Flavour::Half => (0..4).fold(0, |all, n| all | u64::from(half(random)) << (16 * n)),
         Flavour::Single => u64::from(single(random)) | u64::from(single(random)) << 32,
         Flavour::Double => double(random),
         Flavour::Extended => extended(random).significand,

@@ -7,10 +7,7 @@ mod setup;
 use std::collections::BTreeMap;
 
 use dragoman_accel::Accelerator;
-use dragoman_frontend::{
-    fault::vector,
-    model::{CpuModel, ModelError},
-};
+use dragoman_frontend::{fault::vector, model::ModelError};
 use dragoman_state::{Segment, VcpuState};
 
 pub use difference::Difference;
@@ -62,10 +59,9 @@ impl<'a> Judge<'a> {
 
     /// Runs `row` in all its variants.
     pub fn judge(&mut self, row: &Row) -> Result<Verdict, RigError> {
-        let key: Vec<_> = row.features.iter().map(|(name, is_in)| format!(",{}{name}", if *is_in { '+' } else { '-' })).collect();
-        let key = key.concat();
+        let key = row.features();
         if !self.rigs.contains_key(&key) {
-            let model = match CpuModel::parse(&format!("{}{key}", CpuModel::newest().name())) {
+            let model = match row.model() {
                 Ok(model) => model,
                 Err(error @ ModelError::NotImplemented(_)) => return Ok(Verdict::Skipped(error.to_string())),
                 Err(error) => return Ok(Verdict::Differs(vec![Difference::new("cpu=", "a feature", error)])),

@@ -1,5 +1,6 @@
 //! From a row to what a processor starts with: state, memory, pages. The engines and the host's processor get the same.
 
+use dragoman_frontend::model::CpuModel;
 use dragoman_state::{Gpr, RFlags, SegmentIndex, VcpuState};
 
 use crate::{
@@ -71,7 +72,7 @@ fn hidden(row: &Row, name: SegmentName, selector: u16) -> Option<dragoman_state:
 impl Setup {
     /// The start of `row` with `fill` in the flags that it does not name.
     pub fn of(row: &Row, fill: Fill) -> Self {
-        let mut state = engine::start(row.mode, row.cpl);
+        let mut state = engine::start(&row.model().unwrap_or_else(|_| CpuModel::newest()), row.mode, row.cpl);
         state.rip = row.start();
         state.rflags.set(RFlags::ARITHMETIC, fill == Fill::Ones);
         assign(&mut state, &row.inputs, |name, selector| hidden(row, name, selector));

@@ -21,8 +21,9 @@ const SOFTWARE: usize = 464;
 const XSTATE_BV: usize = 512;
 const YMM_HIGH: usize = 576;
 
-/// The components that a case sets: x87, SSE, AVX.
+/// The components that a case sets: x87, SSE, AVX. All others are in their initial state then.
 const COMPONENTS: u64 = 7;
+const SSE: u64 = 2;
 const AVX: u64 = 4;
 
 /// The order of the first eight general-purpose registers in the frame.
@@ -114,9 +115,10 @@ impl Frame {
         }
         to.mxcsr = self.get(MXCSR);
         let has_avx = self.has_avx();
-        let saved: u64 = if has_avx { self.get(XSTATE_BV) } else { 0 };
+        // Of a component in its initial state, which has its bit clear, the image need not hold anything.
+        let saved: u64 = if has_avx { self.get(XSTATE_BV) } else { SSE };
         for n in 0..16 {
-            let low: [u64; 2] = self.get(XMM + 16 * n);
+            let low: [u64; 2] = if saved & SSE != 0 { self.get(XMM + 16 * n) } else { [0; 2] };
             let high: [u64; 2] = if saved & AVX != 0 { self.get(YMM_HIGH + 16 * n) } else { [0; 2] };
             to.vectors[n] = [low[0], low[1], high[0], high[1]];
         }

@@ -1,5 +1,10 @@
 //! What the host's processor is, as far as it decides which results can be compared.
 
+#[cfg(target_arch = "x86_64")]
+use dragoman_frontend::model::Feature;
+use dragoman_frontend::model::{CpuModel, Features};
+use iced_x86::Code;
+
 /// The host's processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -11,6 +16,15 @@ pub struct Host {
     pub fdp_on_exception_only: bool,
     /// The x87 unit keeps no selectors.
     pub zero_fcs_fds: bool,
+    /// What it announces.
+    pub features: Features,
+}
+
+impl Host {
+    /// Whether it has the instruction that `code` encodes.
+    pub fn has_code(&self, code: Code) -> bool {
+        CpuModel::newest().with_features(self.features).has_code(code)
+    }
 }
 
 #[rustfmt::skip] // a table: vendor, family, model from, model to, name
@@ -37,18 +51,31 @@ impl Host {
     pub fn identify() -> Self {
         #[allow(unused_unsafe, clippy::allow_attributes, reason = "safe in newer compilers")]
         // SAFETY: CPUID exists here.
-        let cpuid = |leaf: u32| unsafe { std::arch::x86_64::__cpuid_count(leaf, 0) };
-        let first = cpuid(0);
+        let cpuid = |leaf: u32, subleaf: u32| unsafe { std::arch::x86_64::__cpuid_count(leaf, subleaf) };
+        let [last_basic, last_extended] = [0, 0x8000_0000].map(|leaf| cpuid(leaf, 0).eax);
+        let words = |leaf: u32, subleaf: u32| {
+            let one = cpuid(leaf, subleaf);
+            let is_there = leaf <= last_basic || (0x8000_0000..=last_extended).contains(&leaf);
+            if is_there { [one.eax, one.ebx, one.ecx, one.edx] } else { [0; 4] }
+        };
+        let first = cpuid(0, 0);
         let bytes: Vec<u8> = [first.ebx, first.edx, first.ecx].iter().flat_map(|word| word.to_le_bytes()).collect();
         let vendor = String::from_utf8_lossy(&bytes).into_owned();
-        let signature = cpuid(1).eax;
+        let signature = cpuid(1, 0).eax;
         let base = signature >> 8 & 0xf;
         let family = if base == 0xf { base + (signature >> 20 & 0xff) } else { base };
         let model = signature >> 4 & 0xf | if base >= 6 { signature >> 12 & 0xf0 } else { 0 };
         let known =
             GENERATIONS.iter().find(|(of, f, from, to, _)| *of == vendor && *f == family && (*from..=*to).contains(&model));
         let name = known.map_or_else(|| format!("F{family:x}M{model:x}"), |known| known.4.to_string());
-        let features = if first.eax >= 7 { cpuid(7).ebx } else { 0 };
-        Self { vendor, name, fdp_on_exception_only: features & 1 << 6 != 0, zero_fcs_fds: features & 1 << 13 != 0 }
+        let features = Features::announced(words);
+        let has = |feature| features.has(feature);
+        Self {
+            vendor,
+            name,
+            fdp_on_exception_only: has(Feature::FdpExceptionOnly),
+            zero_fcs_fds: has(Feature::ZeroFcsFds),
+            features,
+        }
     }
 }

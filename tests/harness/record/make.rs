@@ -90,7 +90,12 @@ fn inputs(generated: &Generated) -> Vec<Assignment> {
     for n in 0..case.mode.register_count() {
         let [low, high, ..] = registers.vectors[n];
         if registers.vectors[n] != pattern.vectors[n] {
-            set(Place::Xmm(n as u8), Value([low, high, 0, 0, 0, 0, 0, 0]));
+            if registers.vectors[n][2..] == pattern.vectors[n][2..] {
+                set(Place::Xmm(n as u8), Value([low, high, 0, 0, 0, 0, 0, 0]));
+            } else {
+                let [.., third, fourth] = registers.vectors[n];
+                set(Place::Ymm(n as u8), Value([low, high, third, fourth, 0, 0, 0, 0]));
+            }
         }
     }
     if registers.x87.control != pattern.x87.control {

@@ -48,7 +48,7 @@ pub fn write(row: &mut Row, zeros: (&Setup, &Outcome), ones: (&Setup, &Outcome))
         let place = narrowed(row, place, &before, &after);
         let value = place.get(&after);
         // An estimate is the vendor's own.
-        if tolerance(decoded.mnemonic()) == Tolerance::Estimate && matches!(place, Place::Xmm(_)) {
+        if tolerance(decoded.mnemonic()) == Tolerance::Estimate && matches!(place, Place::Xmm(_) | Place::Ymm(_)) {
             row.undefined.push(Undefined { place, value: Some(value) });
         } else {
             row.outputs.push(output(place, value));

@@ -17,6 +17,8 @@ pub use place::{Field, Model, Part, Place, SegmentName, segment_of, segment_slot
 pub use print::shown;
 pub use value::Value;
 
+use dragoman_frontend::model::{CpuModel, ModelError};
+
 use crate::{Mode, layout};
 
 /// What a row gives a value to.
@@ -88,6 +90,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// The features that it asks for, as flags after a model's name.
+    pub fn features(&self) -> String {
+        self.features.iter().map(|(name, is_in)| format!(",{}{name}", if *is_in { '+' } else { '-' })).collect()
+    }
+
+    /// The model of processor that it is about.
+    pub fn model(&self) -> Result<CpuModel, ModelError> {
+        CpuModel::parse(&format!("{}{}", CpuModel::newest().name(), self.features()))
+    }
+
     /// Linear address of the first byte of code.
     pub fn code_at(&self) -> u64 {
         match &self.tail {

@@ -8,14 +8,14 @@ use std::{
 use dragoman_frontend::model::CpuModel;
 use harness::{
     Mode,
-    case::Case,
+    case::{Case, End},
     engine::{Rig, engines},
-    generate::{Form, Generated, Generator, differences, native_codes},
+    generate::{Form, Generated, Generator, codes, differences, native_codes},
     native::{NativeError, Oracle},
     record,
     row::RowFile,
 };
-use iced_x86::Code;
+use iced_x86::{Code, EncodingKind};
 
 /// How long the quick tier compares; `DRAGOMAN_NATIVE_SECONDS` says otherwise.
 const SECONDS: u64 = 60;
@@ -48,11 +48,16 @@ fn every_engine_does_what_the_host_does() {
     let wanted = number("DRAGOMAN_NATIVE_CASES", LEAST);
     let filter = std::env::var("DRAGOMAN_NATIVE_FILTER").unwrap_or_default().to_ascii_lowercase();
     let model = CpuModel::newest();
-    let forms: Vec<_> = native_codes(&model)
+    let forms: Vec<_> = native_codes(&model, oracle.host())
         .into_iter()
         .filter(|code| filter.is_empty() || format!("{:?}", code.mnemonic()).to_ascii_lowercase() == filter)
         .map(|code| (code, Form::of(code)))
         .collect();
+    let absent = codes(&model).into_iter().filter(|code| !oracle.host().has_code(*code)).map(|code| format!("{code:?}"));
+    let absent: Vec<_> = absent.collect();
+    if !absent.is_empty() {
+        println!("skipped, because the host has no such instruction: {}", absent.join(", "));
+    }
     let engines = engines();
     let mut rigs: Vec<_> = engines.iter().map(|engine| Rig::new(&**engine, model.clone()).expect("the engine works")).collect();
     let mut generator = Generator::new(seed);
@@ -89,15 +94,16 @@ fn every_engine_does_what_the_host_does() {
                         rig.prepare(mode, &generator.maps()[generated.case.map as usize]);
                         let got = rig.run_case(&generated.case).expect("the engine works");
                         cases += 1;
-                        compared.entry(generated.insn.code()).or_insert(0);
+                        compared.entry(generated.code).or_insert(0);
                         match differences(generated, native, &got, oracle.host()) {
                             Err(_) => endless += 1,
                             Ok(found) => {
-                                *compared.entry(generated.insn.code()).or_default() += 1;
+                                *compared.entry(generated.code).or_default() += 1;
                                 if found.is_empty() {
                                     continue;
                                 }
-                                let key = format!("{:?}", generated.insn.code());
+                                let refused = if generated.insn.is_invalid() { ", made invalid" } else { "" };
+                                let key = format!("{:?}{refused}", generated.code);
                                 let entry = failures.entry(key).or_insert_with(|| (0, String::new()));
                                 entry.0 += 1;
                                 if entry.0 == 1 {
@@ -144,6 +150,54 @@ fn every_engine_does_what_the_host_does() {
 }
 
 #[test]
+fn what_is_generated_comes_to_an_end_on_the_host_and_what_is_made_invalid_does_not() {
+    let mut oracle = match Oracle::new() {
+        Ok(oracle) => oracle,
+        Err(error) => {
+            println!("skipped: {error}");
+            return;
+        }
+    };
+    // All that the host has, whether or not Dragoman does.
+    let model = CpuModel::newest().with_features(oracle.host().features);
+    let mut generator = Generator::new(1);
+    let (mut never, mut accepted, mut refused) = (Vec::new(), Vec::new(), 0);
+    for code in native_codes(&model, oracle.host()).into_iter().filter(|code| code.encoding() == EncodingKind::VEX) {
+        let form = Form::of(code);
+        for mode in [Mode::Long64, Mode::Comp32, Mode::Comp16].into_iter().filter(|mode| form.exists_in(*mode)) {
+            if oracle.lacks(mode).is_some() {
+                continue;
+            }
+            let mut list = Vec::new();
+            (0..24).for_each(|_| generator.make(&form, mode, 2, &mut list));
+            let plain: Vec<Case> = list.iter().map(|generated| generated.case).collect();
+            let outcomes = oracle.run(generator.maps(), &plain).expect("the host runs it");
+            let mut has_ended = false;
+            for (generated, outcome) in list.iter().zip(&outcomes) {
+                let is_undefined = matches!(outcome.end, End::Fault { vector: 6, .. });
+                if generated.insn.is_invalid() {
+                    refused += 1;
+                    if !is_undefined {
+                        accepted.push(format!("{code:?}: {}\n    {:?}", describe(generated), outcome.end));
+                    }
+                } else if is_undefined {
+                    never.push(format!("{code:?}: {}\n    {:?}", describe(generated), outcome.end));
+                } else {
+                    has_ended |= outcome.end == End::Done;
+                }
+            }
+            if !has_ended {
+                never.push(format!("{code:?} in {mode}"));
+            }
+        }
+    }
+    println!("{refused} cases that were made invalid");
+    accepted.truncate(SHOWN);
+    assert!(accepted.is_empty(), "the host takes what is no instruction:\n{}", accepted.join("\n"));
+    assert!(never.is_empty(), "{} are no instructions, or never come to an end:\n{}", never.len(), never.join("\n"));
+}
+
+#[test]
 fn recorded_rows_are_what_the_host_does() {
     let mut oracle = match Oracle::new() {
         Ok(oracle) => oracle,
@@ -183,15 +237,11 @@ fn describe(generated: &Generated) -> String {
         case.registers.x87.valid,
         case.map
     );
-    if generated.insn.op_count() > 0 && text.contains("xmm") {
-        for n in 0..8 {
-            all.push_str(&format!(
-                "\n    start xmm{n} {:016x}_{:016x}",
-                case.registers.vectors[n][1], case.registers.vectors[n][0]
-            ));
-        }
+    for n in (0..case.mode.register_count()).filter(|n| is_shown(&text, *n)) {
+        let [a, b, c, d] = case.registers.vectors[n];
+        all.push_str(&format!("\n    start ymm{n} {d:016x}_{c:016x}_{b:016x}_{a:016x}"));
     }
-    if text.starts_with('f') || text.contains("mm") {
+    if text.starts_with('f') || (0..8).any(|n| text.contains(&format!(" mm{n}")) || text.contains(&format!(",mm{n}"))) {
         for n in 0..8 {
             let register = case.registers.x87.registers[n];
             all.push_str(&format!("\n    start physical {n} {:04x}_{:016x}", register.sign_exponent, register.significand));
@@ -201,4 +251,13 @@ fn describe(generated: &Generated) -> String {
         all.push_str(&format!("\n    start memory {:#x}: {}", window.at, hex(Case::bytes_of(window, &case.memory))));
     }
     all
+}
+
+/// Whether a vector register of that number is in `text`; XMM0 may be implied.
+fn is_shown(text: &str, number: usize) -> bool {
+    number == 0 && text.contains("xmm")
+        || text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
+            let digits = word.strip_prefix("xmm").or_else(|| word.strip_prefix("ymm"));
+            digits.and_then(|digits| digits.parse().ok()) == Some(number)
+        })
 }

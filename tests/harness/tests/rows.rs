@@ -6,11 +6,11 @@ use dragoman_frontend::model::CpuModel;
 use harness::{
     Mode,
     engine::engines,
-    generate::Form,
+    generate::{Form, codes},
     judge::{Judge, Verdict},
     row::RowFile,
 };
-use iced_x86::{Code, Decoder, DecoderOptions, EncodingKind};
+use iced_x86::{Code, Decoder, DecoderOptions};
 
 fn files() -> Vec<RowFile> {
     let paths = RowFile::list(&RowFile::folder()).expect("tests/insn is there");
@@ -86,8 +86,8 @@ fn every_encoding_of_the_default_model_has_a_row() {
         })
         .collect();
     let model = CpuModel::newest();
-    let missing: Vec<_> = Code::values()
-        .filter(|code| code.op_code().is_instruction() && code.encoding() == EncodingKind::Legacy && model.has_code(*code))
+    let missing: Vec<_> = codes(&model)
+        .into_iter()
         .filter(|code| unshowable(*code).is_none() && Mode::ALL.into_iter().any(|mode| Form::of(*code).exists_in(mode)))
         .filter(|code| !shown.contains(code))
         .map(|code| format!("{:?} ({code:?})", code.mnemonic()).to_ascii_lowercase())
