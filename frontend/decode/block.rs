@@ -1,10 +1,7 @@
 //! Code bytes to blocks.
 
 use dragoman_state::GuestPhys;
-use iced_x86::{
-    Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess,
-    Register,
-};
+use iced_x86::{Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
 use super::{Attributes, Insn, Mode, Opcode, lower::lower};
 use crate::{
@@ -111,7 +108,7 @@ impl Decoder {
         let refusal = match decoded.code() {
             _ if is_too_long => Some(Fault::GP0),
             Code::INVALID => Some(Fault::UD),
-            _ => self.attributes[insn.opcode.index()].refuse(mode).or_else(|| writes_code(decoded, mode).then_some(Fault::GP0)),
+            _ => self.attributes[insn.opcode.index()].refuse(mode),
         };
         let Some(fault) = refusal else {
             let ends = decoded.flow_control() != FlowControl::Next
@@ -127,17 +124,6 @@ impl Decoder {
         insn.length = insn.length.max(1);
         (insn, true)
     }
-}
-
-/// Whether it would write through CS where that is a code segment, which can never be written. SDM: vol. 3 §5.5.
-fn writes_code(decoded: &Instruction, mode: Mode) -> bool {
-    if decoded.memory_segment() != Register::CS || mode.is_64bit() || !mode.is_protected() {
-        return false;
-    }
-    let mut factory = InstructionInfoFactory::new();
-    let is_write =
-        |access| matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite);
-    factory.info(decoded).used_memory().iter().any(|memory| memory.segment() == Register::CS && is_write(memory.access()))
 }
 
 /// Encodings that mean something else on processors that lack a feature.

@@ -196,7 +196,8 @@ fn segment_use(register: Register, mode: Mode) -> SegmentUse {
         Register::GS => SegmentIndex::Gs,
         _ => SegmentIndex::Ds,
     };
-    mode.segment_use(index)
+    // Flat code reaches every address, and yet cannot be written.
+    if index == SegmentIndex::Cs && !mode.is_64bit() { SegmentUse::checked(index) } else { mode.segment_use(index) }
 }
 
 fn flags(insn: &Instruction) -> InsnFlags {
@@ -206,11 +207,13 @@ fn flags(insn: &Instruction) -> InsnFlags {
     flags.set(InsnFlags::REPNE, insn.has_repne_prefix());
     let is_vex = insn.code().encoding() == EncodingKind::VEX;
     flags.set(InsnFlags::VEX, is_vex);
-    flags.set(
-        InsnFlags::WIDE,
-        is_vex && (insn.memory_index().is_ymm() || (0..insn.op_count()).any(|n| insn.op_register(n).is_ymm())),
-    );
+    flags.set(InsnFlags::WIDE, is_vex && has_256_bits(insn));
     flags
+}
+
+/// Whether any operand has 256 bits: a register, memory, or the indices of a gather.
+fn has_256_bits(insn: &Instruction) -> bool {
+    insn.memory_size().size() == 32 || insn.memory_index().is_ymm() || (0..insn.op_count()).any(|n| insn.op_register(n).is_ymm())
 }
 
 /// The segment of the memory operand. In 64-bit mode, prefixes other than FS and GS do nothing, not even to which fault

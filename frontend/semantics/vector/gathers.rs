@@ -1,7 +1,8 @@
 //! Gathers: each lane from an address of its own.
 //!
 //! A lane is read where its mask has its sign set, the lowest first, and its mask is cleared. Where one faults, those
-//! before it are done: the instruction goes on from there when it is run again. SDM: vol. 2, VGATHERDPS/VGATHERQPS and their
+//! before it are done: the instruction goes on from there when it is run again. What lies above 128-bit registers is
+//! cleared by then, as in hardware: the mask's at once, the destination's with the first lane. SDM: vol. 2, VGATHERDPS/VGATHERQPS and their
 //! kin.
 
 use dragoman_state::Width;
@@ -55,16 +56,19 @@ fn gather(cpu: &mut dyn Cpu, i: &Insn, lane: Width, index: Width) -> Result<(), 
     // As many as the wider of the two fills the registers with.
     let count = lanes(i, lane).min(lanes(i, index));
     // A mask is its sign alone, and stays all of its lane where the instruction is cut short.
-    for n in 0..count {
+    for n in 0..lanes(i, lane) {
         let spread = if is_selected(cpu, mask, lane, n) { u64::MAX } else { 0 };
         set_lane(cpu, mask, lane, n, spread);
     }
+    let above = if i.is_wide() { 4 } else { 2 };
+    cpu.state_mut().vectors.registers[usize::from(mask)][above..].fill(0);
     for n in 0..count {
         if is_selected(cpu, mask, lane, n) {
             let index = index.sign_extend(lane_of(cpu, indices, index, n));
             let value = read_lane(cpu, i, index << i.scale, lane)?;
             set_lane(cpu, dst, lane, n, value);
             set_lane(cpu, mask, lane, n, 0);
+            cpu.state_mut().vectors.registers[usize::from(dst)][above..].fill(0);
         }
     }
     let registers = &mut cpu.state_mut().vectors.registers;

@@ -89,17 +89,19 @@ pub(super) fn read_lane(cpu: &mut dyn Cpu, i: &Insn, delta: u64, lane: Width) ->
 
 /// `op dst, mask, src`, dst in memory: all selected lanes or none.
 fn store(cpu: &mut dyn Cpu, i: &Insn, lane: Width) -> Result<(), Fault> {
-    let selected = |cpu: &dyn Cpu, n: usize| is_selected(cpu, i.operands[1].register, lane, n);
-    for n in (0..lanes(i, lane)).filter(|n| selected(cpu, *n)).collect::<Vec<_>>() {
-        let at = cpu.operand_address_at(i, n as u64 * lane.bytes(), lane.bytes(), true)?;
-        cpu.check_write(at, lane.bytes(), Privilege::Current)?;
+    let selected: Vec<usize> = (0..lanes(i, lane)).filter(|n| is_selected(cpu, i.operands[1].register, lane, *n)).collect();
+    let (Some(lowest), Some(highest)) = (selected.first(), selected.last()) else { return Ok(()) };
+    let address = |cpu: &dyn Cpu, n: usize| cpu.operand_address_at(i, n as u64 * lane.bytes(), lane.bytes(), true);
+    for n in &selected {
+        address(cpu, *n)?;
     }
-    for n in 0..lanes(i, lane) {
-        if selected(cpu, n) {
-            let at = cpu.operand_address_at(i, n as u64 * lane.bytes(), lane.bytes(), true)?;
-            let value = lane_of(cpu, i.operands[2].register, lane, n);
-            write_lane(cpu, at, lane, value)?;
-        }
+    // All are in one page, or in two.
+    let (first, last) = (address(cpu, *lowest)?, GuestVirt(address(cpu, *highest)?.0.wrapping_add(lane.bytes() - 1)));
+    cpu.check_write(first, 1, Privilege::Current)?;
+    cpu.check_write(last, 1, Privilege::Current)?;
+    for n in selected {
+        let (at, value) = (address(cpu, n)?, lane_of(cpu, i.operands[2].register, lane, n));
+        write_lane(cpu, at, lane, value)?;
     }
     Ok(())
 }
