@@ -9,6 +9,7 @@ use super::{
         table::{Row, code, row},
     },
     AVX, FloatOp, SSE,
+    across::Across as A,
     float::{
         Arithmetic::{Add, Div, Max, Min, Mul, Sqrt, Sub},
         Shape::{Pd, Ps, Sd, Ss},
@@ -34,6 +35,16 @@ macro_rules! shapes {
     };
 }
 
+/// Rows for both formats of an operation across lanes, in the old encoding and in VEX.
+macro_rules! across {
+    ($rows:ident, $op:expr, $ps:ident $pd:ident, $vps:ident $vpd:ident) => {
+        $rows.push(row(Mnemonic::$ps, |m: &mut M, i: &Insn| float(m, i, FloatOp::Across { op: $op, is_double: false }), SSE));
+        $rows.push(row(Mnemonic::$pd, |m: &mut M, i: &Insn| float(m, i, FloatOp::Across { op: $op, is_double: true }), SSE));
+        $rows.push(row(Mnemonic::$vps, |m: &mut M, i: &Insn| float(m, i, FloatOp::Across { op: $op, is_double: false }), AVX));
+        $rows.push(row(Mnemonic::$vpd, |m: &mut M, i: &Insn| float(m, i, FloatOp::Across { op: $op, is_double: true }), AVX));
+    };
+}
+
 #[rustfmt::skip]
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     use FloatOp as F;
@@ -54,6 +65,18 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
         row(Mnemonic::Vcomisd,   |m, i| order(m, i, F::Order { is_double: true, is_quiet: false }),  AVX),
         row(Mnemonic::Vucomiss,  |m, i| order(m, i, F::Order { is_double: false, is_quiet: true }),  AVX),
         row(Mnemonic::Vucomisd,  |m, i| order(m, i, F::Order { is_double: true, is_quiet: true }),   AVX),
+        row(Mnemonic::Roundps,   |m, i| float_of_one(m, i, F::Round(i.immediate as u8, Ps)), SSE),
+        row(Mnemonic::Roundpd,   |m, i| float_of_one(m, i, F::Round(i.immediate as u8, Pd)), SSE),
+        row(Mnemonic::Roundss,   |m, i| float(m, i, F::Round(i.immediate as u8, Ss)), SSE),
+        row(Mnemonic::Roundsd,   |m, i| float(m, i, F::Round(i.immediate as u8, Sd)), SSE),
+        row(Mnemonic::Vroundps,  |m, i| float_of_one(m, i, F::Round(i.immediate as u8, Ps)), AVX),
+        row(Mnemonic::Vroundpd,  |m, i| float_of_one(m, i, F::Round(i.immediate as u8, Pd)), AVX),
+        row(Mnemonic::Vroundss,  |m, i| float(m, i, F::Round(i.immediate as u8, Ss)), AVX),
+        row(Mnemonic::Vroundsd,  |m, i| float(m, i, F::Round(i.immediate as u8, Sd)), AVX),
+        row(Mnemonic::Dpps,      |m, i| float(m, i, F::DotProduct { immediate: i.immediate as u8, is_double: false }), SSE),
+        row(Mnemonic::Dppd,      |m, i| float(m, i, F::DotProduct { immediate: i.immediate as u8, is_double: true }),  SSE),
+        row(Mnemonic::Vdpps,     |m, i| float(m, i, F::DotProduct { immediate: i.immediate as u8, is_double: false }), AVX),
+        row(Mnemonic::Vdppd,     |m, i| float(m, i, F::DotProduct { immediate: i.immediate as u8, is_double: true }),  AVX),
         row(Mnemonic::Rcpps,     |m, i| float_of_one(m, i, F::Reciprocal(Ps)),     SSE),
         row(Mnemonic::Rcpss,     |m, i| float(m, i, F::Reciprocal(Ss)),            SSE),
         row(Mnemonic::Rsqrtps,   |m, i| float_of_one(m, i, F::ReciprocalRoot(Ps)), SSE),
@@ -63,6 +86,9 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
         row(Mnemonic::Vrsqrtps,  |m, i| float_of_one(m, i, F::ReciprocalRoot(Ps)), AVX),
         row(Mnemonic::Vrsqrtss,  |m, i| float(m, i, F::ReciprocalRoot(Ss)),        AVX),
     ];
+    across!(rows, A::AddSub, Addsubps Addsubpd, Vaddsubps Vaddsubpd);
+    across!(rows, A::Add,    Haddps   Haddpd,   Vhaddps   Vhaddpd);
+    across!(rows, A::Sub,    Hsubps   Hsubpd,   Vhsubps   Vhsubpd);
     shapes!(rows, Add,  float,        Addps Addpd Addss Addsd,     Vaddps Vaddpd Vaddss Vaddsd);
     shapes!(rows, Sub,  float,        Subps Subpd Subss Subsd,     Vsubps Vsubpd Vsubss Vsubsd);
     shapes!(rows, Mul,  float,        Mulps Mulpd Mulss Mulsd,     Vmulps Vmulpd Vmulss Vmulsd);

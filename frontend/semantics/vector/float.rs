@@ -7,6 +7,11 @@ use dragoman_float::{
 };
 use dragoman_state::{Mxcsr, RFlags, Width};
 
+use super::{
+    across::{self, Across},
+    dot_product,
+};
+
 /// How many lanes of which format an operation works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -52,6 +57,21 @@ pub enum FloatOp {
     Reciprocal(Shape),
     /// An estimate of the reciprocal square root.
     ReciprocalRoot(Shape),
+    /// Across lanes, all of double precision or all of single.
+    Across {
+        /// What is done.
+        op: Across,
+        /// Double precision.
+        is_double: bool,
+    },
+    /// The sum of the products of the lanes that the high bits of the immediate choose, in those of the low bits; zero in the
+    /// others. Of each part by itself.
+    DotProduct {
+        /// The choices.
+        immediate: u8,
+        /// Double precision.
+        is_double: bool,
+    },
     /// To the nearest integer in the same format, as the immediate's rounding control says.
     Round(u8, Shape),
     /// Single precision to double: two lanes, or the lowest.
@@ -194,10 +214,10 @@ fn arithmetic<F: LaneFormat>(op: Arithmetic, a: F, b: F, env: &mut Environment) 
 #[inline(always)]
 pub fn evaluate<const N: usize>(op: FloatOp, a: [u128; N], b: [u128; N], mxcsr: &mut Mxcsr) -> Result<[u128; N], Unmasked> {
     let mut env = Environment::from_mxcsr(*mxcsr);
-    let mut result = [0; N];
-    for n in 0..N {
-        result[n] = compute(op, a[n], b[n], &mut env);
-    }
+    let result = match op {
+        FloatOp::DotProduct { immediate, is_double } => dot_product::compute(immediate, is_double, a, b, &mut env),
+        _ => std::array::from_fn(|n| compute(op, a[n], b[n], &mut env)),
+    };
     if env.retire_mxcsr(mxcsr).is_empty() { Ok(result) } else { Err(Unmasked) }
 }
 
@@ -225,6 +245,11 @@ fn compute(op: FloatOp, a: u128, b: u128, env: &mut Environment) -> u128 {
         FloatOp::ReciprocalRoot(shape) => by_lane(shape == Shape::Ss, a, b, env, |_, b: F32, _| estimate(b, |x| 1.0 / x.sqrt())),
         FloatOp::Round(control, shape) => {
             shaped(shape, a, b, env, |_, b, env| round(control, b, env), |_, b, env| round(control, b, env))
+        }
+        FloatOp::Across { op, is_double } => across::compute(op, is_double, a, b, env),
+        FloatOp::DotProduct { immediate, is_double } => {
+            let [result] = dot_product::compute(immediate, is_double, [a], [b], env);
+            result
         }
         FloatOp::ToDouble { is_scalar: true } => {
             let value: F64 = convert(lane::<F32>(b, 0), env);

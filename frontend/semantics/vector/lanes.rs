@@ -1,6 +1,18 @@
 //! Integer vector operations as pure functions over 128 bits: what engines that compute use, and what those that
 //! translate must equal. A vector is a number whose low bits are its first lane, on every host.
 
+use dragoman_state::RFlags;
+
+use super::{
+    aes::{self, AesOp},
+    carryless,
+    horizontal::{self, Horizontal},
+    products::{self, Product},
+    rearrange::{self, Rearrangement},
+    sha::{self, ShaOp},
+    string_compare,
+};
+
 /// An operation on two vectors of 128 bits, or one. Wider registers are several of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VectorOp {
@@ -40,14 +52,14 @@ pub enum VectorOp {
     SumOfDifferences,
     /// Rounded up, bytes or words.
     Average(Lane),
-    /// Unsigned bytes.
-    MaxUnsigned,
-    /// Unsigned bytes.
-    MinUnsigned,
-    /// Signed words.
-    MaxSigned,
-    /// Signed words.
-    MinSigned,
+    /// Unsigned, by lane.
+    MaxUnsigned(Lane),
+    /// Unsigned, by lane.
+    MinUnsigned(Lane),
+    /// Signed, by lane.
+    MaxSigned(Lane),
+    /// Signed, by lane.
+    MinSigned(Lane),
     /// All ones where equal.
     Equal(Lane),
     /// All ones where the first is greater, signed.
@@ -104,6 +116,30 @@ pub enum VectorOp {
     PermuteDoubles,
     /// The sign bits of the second's lanes, as a number.
     Signs(Lane),
+    /// An image of RFLAGS: ZF where no bit is set in both, CF where none of the second's is clear in the first.
+    Test,
+    /// The same of the lanes' sign bits.
+    TestSigns(Lane),
+    /// Doublewords to words, unsigned saturation.
+    PackUnsignedDwords,
+    /// Moving and nothing else.
+    Rearrange(Rearrangement),
+    /// Products and signs, by lane.
+    Product(Product),
+    /// Across lanes.
+    Horizontal(Horizontal),
+    /// A round of AES.
+    Aes(AesOp),
+    /// Rounds of SHA, or its schedule.
+    Sha(ShaOp),
+    /// The carry-less product of the quadwords that the immediate chooses.
+    CarrylessProduct(u8),
+    /// The lengths of strings, as the comparison wants them.
+    StringLengths(u8),
+    /// The index that a comparison of strings leaves, of its IntRes2 in the second operand.
+    StringIndex(u8),
+    /// The mask that a comparison of strings leaves, of its IntRes2 in the second operand.
+    StringMask(u8),
 }
 
 /// The size of a lane.
@@ -129,13 +165,18 @@ impl Lane {
             Self::Q => 64,
         }
     }
+
+    /// All ones in the lowest lane of a vector.
+    pub const fn mask(self) -> u128 {
+        (1 << self.bits()) - 1
+    }
 }
 
 macro_rules! by_lane {
     ($name:ident, $unsigned:ty, $size:literal, $count:literal) => {
         /// Makes each lane of the result from the lanes of the operands with the same number.
         #[inline(always)]
-        fn $name(a: u128, b: u128, f: impl Fn($unsigned, $unsigned) -> $unsigned) -> u128 {
+        pub(super) fn $name(a: u128, b: u128, f: impl Fn($unsigned, $unsigned) -> $unsigned) -> u128 {
             let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
             let lane = |v: &[u8; 16], n: usize| {
                 let mut bytes = [0; $size];
@@ -224,10 +265,18 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
         }
         V::Average(Lane::B) => bytes(a, b, |a, b| ((u16::from(a) + u16::from(b) + 1) >> 1) as u8),
         V::Average(_) => words(a, b, |a, b| ((u32::from(a) + u32::from(b) + 1) >> 1) as u16),
-        V::MaxUnsigned => bytes(a, b, u8::max),
-        V::MinUnsigned => bytes(a, b, u8::min),
-        V::MaxSigned => words(a, b, |a, b| (a as i16).max(b as i16) as u16),
-        V::MinSigned => words(a, b, |a, b| (a as i16).min(b as i16) as u16),
+        V::MaxUnsigned(Lane::B) => bytes(a, b, u8::max),
+        V::MaxUnsigned(Lane::W) => words(a, b, u16::max),
+        V::MaxUnsigned(_) => dwords(a, b, u32::max),
+        V::MinUnsigned(Lane::B) => bytes(a, b, u8::min),
+        V::MinUnsigned(Lane::W) => words(a, b, u16::min),
+        V::MinUnsigned(_) => dwords(a, b, u32::min),
+        V::MaxSigned(Lane::B) => bytes(a, b, |a, b| (a as i8).max(b as i8) as u8),
+        V::MaxSigned(Lane::W) => words(a, b, |a, b| (a as i16).max(b as i16) as u16),
+        V::MaxSigned(_) => dwords(a, b, |a, b| (a as i32).max(b as i32) as u32),
+        V::MinSigned(Lane::B) => bytes(a, b, |a, b| (a as i8).min(b as i8) as u8),
+        V::MinSigned(Lane::W) => words(a, b, |a, b| (a as i16).min(b as i16) as u16),
+        V::MinSigned(_) => dwords(a, b, |a, b| (a as i32).min(b as i32) as u32),
         V::Equal(Lane::B) => bytes(a, b, |a, b| mask!(u8, a == b)),
         V::Equal(Lane::W) => words(a, b, |a, b| mask!(u16, a == b)),
         V::Equal(Lane::D) => dwords(a, b, |a, b| mask!(u32, a == b)),
@@ -246,7 +295,7 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
         V::ShiftBytesRight => a.checked_shr(8 * low(b).min(16) as u32).unwrap_or(0),
         V::UnpackLow(lane) => unpack(lane, low(a), low(b)),
         V::UnpackHigh(lane) => unpack(lane, high(a), high(b)),
-        V::PackSignedWords | V::PackUnsignedWords | V::PackSignedDwords => join(pack(op, b), pack(op, a)),
+        V::PackSignedWords | V::PackUnsignedWords | V::PackSignedDwords | V::PackUnsignedDwords => join(pack(op, b), pack(op, a)),
         V::ShuffleDwords(order) => from_dwords([0, 1, 2, 3].map(|n| dword(b, choice(order, n)))),
         V::ShuffleLowWords(order) => join(high(b), shuffle_words(low(b), order)),
         V::ShuffleHighWords(order) => join(shuffle_words(high(b), order), low(b)),
@@ -269,6 +318,17 @@ pub fn evaluate(op: VectorOp, a: u128, b: u128) -> u128 {
             join(choose(high(b)), choose(low(b)))
         }
         V::Signs(lane) => signs(lane, b),
+        V::Test => test(a, b),
+        V::TestSigns(lane) => test(signs(lane, a), signs(lane, b)),
+        V::Rearrange(op) => rearrange::evaluate(op, a, b),
+        V::Product(op) => products::evaluate(op, a, b),
+        V::Horizontal(op) => horizontal::evaluate(op, a, b),
+        V::Aes(op) => aes::evaluate(op, a, b),
+        V::Sha(op) => sha::evaluate(op, a, b),
+        V::CarrylessProduct(halves) => carryless::multiply(halves, a, b),
+        V::StringLengths(immediate) => string_compare::implicit_lengths(immediate, a, b),
+        V::StringIndex(immediate) => string_compare::index(immediate, b),
+        V::StringMask(immediate) => string_compare::mask(immediate, b),
     }
 }
 
@@ -323,6 +383,9 @@ fn pack(op: VectorOp, v: u128) -> u64 {
             let lane = (dword(v, n) as i32).clamp(i16::MIN.into(), i16::MAX.into());
             result << 16 | u64::from(lane as u16)
         }),
+        VectorOp::PackUnsignedDwords => {
+            (0..4).rev().fold(0, |result, n| result << 16 | (dword(v, n) as i32).clamp(0, u16::MAX.into()) as u64)
+        }
         _ => (0..8).rev().fold(0, |result, n| {
             let lane = word(v, n) as i16;
             let byte = if op == VectorOp::PackSignedWords {
@@ -333,6 +396,14 @@ fn pack(op: VectorOp, v: u128) -> u64 {
             result << 8 | u64::from(byte)
         }),
     }
+}
+
+/// The flags of PTEST, as an image of RFLAGS.
+fn test(a: u128, b: u128) -> u128 {
+    let mut flags = RFlags::empty();
+    flags.set(RFlags::ZF, a & b == 0);
+    flags.set(RFlags::CF, !a & b == 0);
+    flags.bits().into()
 }
 
 /// The sign bit of each lane, the first lane's lowest.

@@ -4,20 +4,33 @@
 //! handler for its old encoding, whose first operand is a source too and which leaves the parts above as they are, and for
 //! its VEX encoding, which has the first source apart and clears them. SDM: vol. 1 §14.1.
 
+pub mod across;
+pub mod aes;
 mod arithmetic;
+pub mod carryless;
+mod comparisons;
 mod conversions;
+mod cryptography;
+mod dot_product;
+mod elements;
 pub mod float;
 mod fma;
 pub mod fused;
 mod gathers;
+pub mod horizontal;
 mod integer;
 pub mod lanes;
 mod masked;
 mod moves;
 mod permutes;
+pub mod products;
+pub mod rearrange;
+mod selections;
+pub mod sha;
 mod shifts;
 mod shuffles;
 mod status;
+pub mod string_compare;
 pub mod ternary;
 
 use dragoman_state::Width;
@@ -36,13 +49,17 @@ use crate::{
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     let mut rows = Vec::new();
     rows.extend(arithmetic::rows());
+    rows.extend(comparisons::rows());
     rows.extend(conversions::rows());
+    rows.extend(cryptography::rows());
+    rows.extend(elements::rows());
     rows.extend(fma::rows());
     rows.extend(gathers::rows());
     rows.extend(integer::rows());
     rows.extend(masked::rows());
     rows.extend(moves::rows());
     rows.extend(permutes::rows());
+    rows.extend(selections::rows());
     rows.extend(shifts::rows());
     rows.extend(shuffles::rows());
     rows.extend(status::rows());
@@ -101,7 +118,12 @@ impl Insn {
     /// Writes the lowest `N` parts of vector operand 0, a register; VEX clears what is above.
     #[inline(always)]
     fn write_vector<M: Machine, const N: usize>(&self, m: &mut M, value: [M::Vec; N]) {
-        let register = self.operands[0].register;
+        self.write_register(m, self.operands[0].register, value);
+    }
+
+    /// The same of any register.
+    #[inline(always)]
+    fn write_register<M: Machine, const N: usize>(&self, m: &mut M, register: u8, value: [M::Vec; N]) {
         for (part, value) in value.into_iter().enumerate() {
             m.set_vector(register, part, value);
         }

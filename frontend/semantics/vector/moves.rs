@@ -44,6 +44,14 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
         row(Mnemonic::Movdq2q,   movdq2q,                                   SSE),
         row(Mnemonic::Maskmovdqu, helper!(maskmovdqu),                      SSE),
         row(Mnemonic::Maskmovq,  helper!(maskmovq),                         MMX),
+        row(Mnemonic::Movddup,   |m, i| packed_of_one(m, i, V::ShuffleDwords(0b01_00_01_00)), SSE),
+        row(Mnemonic::Vmovddup,  |m, i| packed_of_one(m, i, V::ShuffleDwords(0b01_00_01_00)), AVX),
+        row(Mnemonic::Movsldup,  |m, i| packed_of_one(m, i, V::ShuffleDwords(0b10_10_00_00)), SSE),
+        row(Mnemonic::Vmovsldup, |m, i| packed_of_one(m, i, V::ShuffleDwords(0b10_10_00_00)), AVX),
+        row(Mnemonic::Movshdup,  |m, i| packed_of_one(m, i, V::ShuffleDwords(0b11_11_01_01)), SSE),
+        row(Mnemonic::Vmovshdup, |m, i| packed_of_one(m, i, V::ShuffleDwords(0b11_11_01_01)), AVX),
+        row(Mnemonic::Movntss,   store_low,                                 SSE),
+        row(Mnemonic::Movntsd,   store_low,                                 SSE),
         row(Mnemonic::Movlhps,   |m, i| packed(m, i, V::LowToHigh),         SSE),
         row(Mnemonic::Movhlps,   |m, i| packed(m, i, V::HighToLow),         SSE),
         row(Mnemonic::Vmovlhps,  |m, i| packed(m, i, V::LowToHigh),         AVX),
@@ -72,10 +80,10 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     for form in [VEX_Vmovhps_xmm_xmm_m64, VEX_Vmovhpd_xmm_xmm_m64] { rows.push(code(form, |m, i| packed(m, i, V::LowToHigh), AVX)); }
     for form in [VEX_Vmovlps_m64_xmm, VEX_Vmovlpd_m64_xmm]         { rows.push(code(form, |m, i| store_half(m, i, 0), AVX)); }
     for form in [VEX_Vmovhps_m64_xmm, VEX_Vmovhpd_m64_xmm]         { rows.push(code(form, |m, i| store_half(m, i, 1), AVX)); }
-    for name in [Mnemonic::Movaps, Mnemonic::Movapd, Mnemonic::Movdqa, Mnemonic::Movntps, Mnemonic::Movntpd, Mnemonic::Movntdq] {
+    for name in [Mnemonic::Movaps, Mnemonic::Movapd, Mnemonic::Movdqa, Mnemonic::Movntps, Mnemonic::Movntpd, Mnemonic::Movntdq, Mnemonic::Movntdqa] {
         rows.push(row(name, |m, i| move_whole(m, i, true), SSE));
     }
-    for name in [Mnemonic::Movups, Mnemonic::Movupd, Mnemonic::Movdqu] { rows.push(row(name, |m, i| move_whole(m, i, false), SSE)); }
+    for name in [Mnemonic::Movups, Mnemonic::Movupd, Mnemonic::Movdqu, Mnemonic::Lddqu] { rows.push(row(name, |m, i| move_whole(m, i, false), SSE)); }
     for name in [Mnemonic::Vmovaps, Mnemonic::Vmovapd, Mnemonic::Vmovdqa, Mnemonic::Vmovntps, Mnemonic::Vmovntpd, Mnemonic::Vmovntdq, Mnemonic::Vmovntdqa] {
         rows.push(row(name, |m, i| move_whole(m, i, true), AVX));
     }

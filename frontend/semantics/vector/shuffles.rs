@@ -1,4 +1,4 @@
-//! Lanes moved about: UNPCK PUNPCK PACK SHUF PSHUF, PINSRW and PEXTRW, and the sign masks.
+//! Lanes moved about: UNPCK PUNPCK PACK SHUF PSHUF, and the sign masks.
 //! SDM: vol. 2, the entries of the names in the tables.
 
 use dragoman_state::Width;
@@ -13,7 +13,7 @@ use super::{
     lanes::Lane::{self, B, D, Q, W},
 };
 use crate::{
-    decode::{Code, Insn, Kind, Mnemonic},
+    decode::{Code, Insn, Mnemonic},
     fault::Fault,
 };
 
@@ -71,18 +71,6 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
         row(Mnemonic::Shufpd,              |m, i| packed_by(m, i, |part| V::ShuffleDoubles(i.immediate as u8 >> (2 * part))), SSE),
         row(Mnemonic::Vshufpd,             |m, i| packed_by(m, i, |part| V::ShuffleDoubles(i.immediate as u8 >> (2 * part))), AVX),
         code(Code::Pshufw_mm_mmm64_imm8,   pshufw_mmx, MMX),
-        code(Code::Pinsrw_xmm_r32m16_imm8, pinsrw, SSE),
-        code(Code::Pinsrw_xmm_r64m16_imm8, pinsrw, SSE),
-        code(Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8, pinsrw, AVX),
-        code(Code::VEX_Vpinsrw_xmm_xmm_r64m16_imm8, pinsrw, AVX),
-        code(Code::Pinsrw_mm_r32m16_imm8,  pinsrw_mmx, MMX),
-        code(Code::Pinsrw_mm_r64m16_imm8,  pinsrw_mmx, MMX),
-        code(Code::Pextrw_r32_xmm_imm8,    pextrw, SSE),
-        code(Code::Pextrw_r64_xmm_imm8,    pextrw, SSE),
-        code(Code::VEX_Vpextrw_r32_xmm_imm8, pextrw, AVX),
-        code(Code::VEX_Vpextrw_r64_xmm_imm8, pextrw, AVX),
-        code(Code::Pextrw_r32_mm_imm8,     pextrw_mmx, MMX),
-        code(Code::Pextrw_r64_mm_imm8,     pextrw_mmx, MMX),
         row(Mnemonic::Movmskps,            |m, i| signs(m, i, D), SSE),
         row(Mnemonic::Vmovmskps,           |m, i| signs(m, i, D), AVX),
         row(Mnemonic::Movmskpd,            |m, i| signs(m, i, Q), SSE),
@@ -117,9 +105,9 @@ fn unpack_mmx<M: Machine>(m: &mut M, i: &Insn, op: VectorOp, half: usize) -> Res
     finish_mmx(m, i, all, half)
 }
 
-/// Both MMX operands side by side are one vector to be packed.
+/// Both MMX operands side by side are one vector, whose lanes, or pairs of them, are to be packed.
 #[inline(always)]
-fn pack_mmx<M: Machine>(m: &mut M, i: &Insn, op: VectorOp) -> Result<(), Fault> {
+pub(super) fn pack_mmx<M: Machine>(m: &mut M, i: &Insn, op: VectorOp) -> Result<(), Fault> {
     m.begin_mmx()?;
     let (a, b) = (i.read_mmx(m, 0)?, i.read_mmx(m, 1)?);
     let both = m.vector_of(a, b);
@@ -133,74 +121,6 @@ fn pshufw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let src = wide(m, i, 1)?;
     let shuffled = m.vector_op(VectorOp::ShuffleLowWords(i.immediate as u8), src, src);
     finish_mmx(m, i, shuffled, 0)
-}
-
-/// The source of PINSRW, operand `n`: a word in memory, or the low word of a register.
-fn source_word<M: Machine>(m: &mut M, i: &Insn, n: usize) -> Result<M::Val, Fault> {
-    if i.operands[n].kind == Kind::Memory {
-        let at = m.address(i);
-        return m.load(i.segment, at, Width::Word);
-    }
-    Ok(m.gpr(dragoman_state::Gpr(i.operands[n].register), Width::Word))
-}
-
-/// `quadword` with word `n` replaced.
-fn insert_word<M: Machine>(m: &mut M, quadword: M::Val, word: M::Val, n: u64) -> M::Val {
-    let (count, zero, hole) = (m.constant(16 * n), m.constant(0), m.constant(!(0xffff << (16 * n))));
-    let rest = m.binary(BinaryOp::And, Width::Qword, quadword, hole);
-    let word = m.shift(ShiftOp::Shl, Width::Qword, word, count, zero);
-    m.binary(BinaryOp::Or, Width::Qword, rest, word)
-}
-
-/// Word `n` of `quadword`.
-fn extract_word<M: Machine>(m: &mut M, quadword: M::Val, n: u64) -> M::Val {
-    let (count, zero, mask) = (m.constant(16 * n), m.constant(0), m.constant(0xffff));
-    let shifted = m.shift(ShiftOp::Shr, Width::Qword, quadword, count, zero);
-    m.binary(BinaryOp::And, Width::Qword, shifted, mask)
-}
-
-/// `PINSRW dst, src, n` and `VPINSRW dst, a, src, n`.
-fn pinsrw<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
-    let (first, second) = i.sources();
-    let word = source_word(m, i, second)?;
-    let n = i.immediate & 7;
-    let [old] = i.register(m, first);
-    let mut halves = [m.quadword(old, 0), m.quadword(old, 1)];
-    let half = &mut halves[(n / 4) as usize];
-    *half = insert_word(m, *half, word, n % 4);
-    let result = m.vector_of(halves[0], halves[1]);
-    i.write_vector(m, [result]);
-    Ok(())
-}
-
-/// `PEXTRW dst, src, n`.
-fn pextrw<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
-    let n = i.immediate & 7;
-    let src = m.vector(i.operands[1].register, 0);
-    let half = m.quadword(src, (n / 4) as usize);
-    let word = extract_word(m, half, n % 4);
-    i.write(m, 0, word)
-}
-
-/// `PINSRW` to an MMX register.
-fn pinsrw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
-    m.begin_mmx()?;
-    let word = source_word(m, i, 1)?;
-    let old = m.mmx(i.operands[0].register);
-    let result = insert_word(m, old, word, i.immediate & 3);
-    m.set_mmx(i.operands[0].register, result);
-    m.end_mmx();
-    Ok(())
-}
-
-/// `PEXTRW` from an MMX register.
-fn pextrw_mmx<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
-    m.begin_mmx()?;
-    let src = m.mmx(i.operands[1].register);
-    let word = extract_word(m, src, i.immediate & 3);
-    i.write(m, 0, word)?;
-    m.end_mmx();
-    Ok(())
 }
 
 /// `PMOVMSKB`, `MOVMSKPS`, `MOVMSKPD`: the sign bits of the lanes.
