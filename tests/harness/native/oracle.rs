@@ -165,6 +165,10 @@ fn forbidden(case: &Case) -> Option<Code> {
     let mut decoder = Decoder::new(case.mode.bitness(), case.code(), DecoderOptions::NONE);
     while decoder.can_decode() {
         let insn = decoder.decode();
+        if insn.is_invalid() {
+            // It goes no further.
+            return None;
+        }
         if matches!(insn.code(), Code::Syscall | Code::Sysenter) || insn.code() == Code::Int_imm8 && insn.immediate8() == 0x80 {
             return Some(insn.code());
         }
