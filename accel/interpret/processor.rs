@@ -58,7 +58,7 @@ pub(super) struct Processor {
 
 impl Processor {
     pub fn new(id: VcpuId, context: VcpuContext) -> Self {
-        let state = VcpuState::power_on(id, context.model.signature());
+        let state = context.model.power_on(id);
         let paging = Paging::of(&state, &context.model);
         Self {
             id,
@@ -303,6 +303,9 @@ impl Machine for Processor {
     fn flag(&mut self, flag: RFlags) -> u64 {
         if flag == RFlags::CF {
             return self.flags.carry().into();
+        }
+        if flag == RFlags::OF {
+            return self.flags.overflow().into();
         }
         let all = self.state.rflags.difference(RFlags::ARITHMETIC) | self.flags.image();
         all.contains(flag).into()

@@ -4,6 +4,7 @@
 
 use dragoman_state::Width;
 
+use super::bit_fields;
 use crate::fault::Fault;
 
 /// An operation on two integers.
@@ -15,6 +16,16 @@ pub enum BinaryOp {
     And,
     Or,
     Xor,
+    /// The field of `a` that begins at the bit and has the length that the two low bytes of `b` say.
+    Field,
+    /// The bits of `a` below the one that the low byte of `b` numbers.
+    Below,
+    /// The low bits of `a`, in order, where `b` has ones.
+    Deposit,
+    /// The bits of `a` where `b` has ones, in order.
+    Extract,
+    /// The CRC-32C `a`, of 32 bits, with `b` of the width taken in.
+    Checksum,
 }
 
 /// An operation on one integer.
@@ -58,6 +69,11 @@ pub fn binary(op: BinaryOp, width: Width, a: u64, b: u64) -> u64 {
         BinaryOp::And => a & b,
         BinaryOp::Or => a | b,
         BinaryOp::Xor => a ^ b,
+        BinaryOp::Field => bit_fields::field(width, a, b),
+        BinaryOp::Below => bit_fields::below(width, a, b),
+        BinaryOp::Deposit => bit_fields::deposit(a, b),
+        BinaryOp::Extract => bit_fields::extract(a, b),
+        BinaryOp::Checksum => bit_fields::checksum(width, a, b),
     }
 }
 

@@ -21,6 +21,10 @@ pub enum FlagRule {
     Sub,
     /// a - b - carry.
     Sbb,
+    /// a + b + carry; only carry is written.
+    Adcx,
+    /// a + b + overflow; only overflow is written, with the carry of the sum.
+    Adox,
     /// AND, OR, XOR, TEST.
     Logic,
     /// a + 1; carry keeps its value. A lazy record holds the carry in `b`.
@@ -55,6 +59,8 @@ pub enum FlagRule {
     Count,
     /// POPCNT: zero is set where the source `a` is zero, the others are cleared.
     Population,
+    /// ANDN, BEXTR, BZHI and their kin: carry is bit 0 of `b`, zero and sign follow from the result, the others are cleared.
+    Field,
     /// Zero is set where `result` is not zero; the others keep their values.
     Equal,
     /// Decimal and ASCII adjustments: as LOGIC for SF, ZF, PF; carry is bit 0 of `b`, adjust is bit 1.
@@ -67,7 +73,8 @@ impl FlagRule {
         match self {
             Self::Inc | Self::Dec => RFlags::ARITHMETIC.difference(RFlags::CF),
             Self::Rol | Self::Ror | Self::Rcl | Self::Rcr => RFlags::CF.union(RFlags::OF),
-            Self::Bit => RFlags::CF,
+            Self::Bit | Self::Adcx => RFlags::CF,
+            Self::Adox => RFlags::OF,
             Self::Scan | Self::Equal => RFlags::ZF,
             _ => RFlags::ARITHMETIC,
         }
@@ -80,6 +87,12 @@ impl FlagRule {
             Self::Shl | Self::Shr | Self::Sar | Self::Rol | Self::Ror | Self::Rcl | Self::Rcr | Self::Shld | Self::Shrd
         )
     }
+}
+
+/// Whether a carry came out of the sum of `a`, `b` and a carry that came in.
+#[inline(always)]
+fn carry_of_sum(width: Width, a: u64, b: u64, result: u64) -> bool {
+    (a & b | (a | b) & !result) & width.sign_bit() != 0
 }
 
 /// The flags of the latest operation, as what they follow from. All six arithmetic flags are determined by it: by the
@@ -132,6 +145,8 @@ impl LazyFlags {
         let next = Self { a, b, result, rule, width, overlay: Overlay::NONE };
         match rule {
             FlagRule::Inc | FlagRule::Dec => *self = Self { b: u64::from(self.carry()), ..next },
+            FlagRule::Adcx => self.overlay = self.overlay.with(Overlay::CARRY, carry_of_sum(width, a, b, result)),
+            FlagRule::Adox => self.overlay = self.overlay.with(Overlay::OVERFLOW, carry_of_sum(width, a, b, result)),
             FlagRule::Bit => self.overlay = self.overlay.with(Overlay::CARRY, b & 1 != 0),
             FlagRule::Rol | FlagRule::Ror | FlagRule::Rcl | FlagRule::Rcr => self.set_rotated(&next),
             FlagRule::Scan | FlagRule::Equal => self.set_partly(next),
@@ -186,7 +201,7 @@ impl LazyFlags {
             FlagRule::Add => result < a,
             FlagRule::Logic => false,
             FlagRule::Inc | FlagRule::Dec => b != 0,
-            FlagRule::Adc => (a & b | (a | b) & !result) & width.sign_bit() != 0,
+            FlagRule::Adc => carry_of_sum(width, a, b, result),
             FlagRule::Sbb => (!a & b | (!a | b) & result) & width.sign_bit() != 0,
             FlagRule::Literal => result & RFlags::CF.bits() != 0,
             _ => self.evaluate().contains(RFlags::CF),
@@ -233,7 +248,7 @@ impl LazyFlags {
     pub fn parity(&self) -> bool {
         match self.rule {
             FlagRule::Literal => self.result & RFlags::PF.bits() != 0,
-            FlagRule::Population | FlagRule::Count => false,
+            FlagRule::Population | FlagRule::Count | FlagRule::Field => false,
             _ => (self.result as u8).count_ones() % 2 == 0,
         }
     }
@@ -286,6 +301,7 @@ impl LazyFlags {
             FlagRule::Mul => (b != 0, false, b != 0),
             FlagRule::Count => (a == 0, false, false),
             FlagRule::Adjust => (odd(b), odd(b >> 1), false),
+            FlagRule::Field => (odd(b), false, false),
             FlagRule::Literal
             | FlagRule::Logic
             | FlagRule::Rol
@@ -293,6 +309,8 @@ impl LazyFlags {
             | FlagRule::Rcl
             | FlagRule::Rcr
             | FlagRule::Bit
+            | FlagRule::Adcx
+            | FlagRule::Adox
             | FlagRule::Scan
             | FlagRule::Population
             | FlagRule::Equal => (false, false, false),

@@ -6,6 +6,7 @@
 //! rare or full of state is a [`Helper`]: plain Rust over a [`Cpu`], which every engine calls.
 
 mod alu;
+mod bit_fields;
 mod cpu;
 mod flags;
 mod integer;

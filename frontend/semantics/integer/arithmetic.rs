@@ -1,4 +1,4 @@
-//! Binary integer arithmetic and logic: ADD ADC SUB SBB CMP AND OR XOR TEST INC DEC NEG NOT.
+//! Binary integer arithmetic and logic: ADD ADC SUB SBB ADCX ADOX CMP AND OR XOR TEST INC DEC NEG NOT.
 //!
 //! Where LOCK is present, memory is read and written as one operation and the flags follow from what was read.
 //! SDM: vol. 2, the entries of the same names; flags in vol. 1 §3.4.3.1.
@@ -15,11 +15,13 @@ use crate::{
 };
 
 #[rustfmt::skip]
-pub(super) fn rows<M: Machine>() -> [Row<M>; 13] {
+pub(super) fn rows<M: Machine>() -> [Row<M>; 15] {
     const PLAIN: Attributes = Attributes::empty();
     [
         row(Mnemonic::Add,  add,     PLAIN),
         row(Mnemonic::Adc,  adc,     PLAIN),
+        row(Mnemonic::Adcx, |m, i| chain(m, i, RFlags::CF, FlagRule::Adcx), PLAIN),
+        row(Mnemonic::Adox, |m, i| chain(m, i, RFlags::OF, FlagRule::Adox), PLAIN),
         row(Mnemonic::Sub,  sub,     PLAIN),
         row(Mnemonic::Sbb,  sbb,     PLAIN),
         row(Mnemonic::Cmp,  cmp,     PLAIN),
@@ -109,6 +111,20 @@ fn adc<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
 /// `SBB dst, src`: dst ← dst - (src + CF).
 fn sbb<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     update_with_carry(m, i, BinaryOp::Sub, FlagRule::Sbb)
+}
+
+/// `ADCX dst, src`, `ADOX dst, src`: dst ← dst + src + the flag, which alone is written: two chains of carries that do not
+/// meet.
+#[inline(always)]
+fn chain<M: Machine>(m: &mut M, i: &Insn, flag: RFlags, rule: FlagRule) -> Result<(), Fault> {
+    let src = i.read(m, 1)?;
+    let dst = i.read(m, 0)?;
+    let carry = m.flag(flag);
+    let both = m.binary(BinaryOp::Add, i.width, src, carry);
+    let result = m.binary(BinaryOp::Add, i.width, dst, both);
+    i.write(m, 0, result)?;
+    m.set_flags(rule, i.width, dst, src, result);
+    Ok(())
 }
 
 /// `CMP a, b`: the flags of a - b.

@@ -1,10 +1,10 @@
-//! Single bits: BT BTS BTR BTC BSF BSR, and POPCNT LZCNT TZCNT, which count them.
+//! Single bits: BT BTS BTR BTC BSF BSR, and POPCNT LZCNT TZCNT, which count them; CRC32, which divides them.
 //!
 //! A bit number in a register selects a bit of a string in memory that reaches far beyond the operand; an immediate one
 //! stays within it.
 //! SDM: vol. 2, the entries of the same names; vol. 1 §3.1.1.9 (bit addressing).
 
-use dragoman_state::Width;
+use dragoman_state::{Gpr, Width};
 
 use super::super::{
     AtomicOp, BinaryOp, FlagRule, Machine, ShiftOp, UnaryOp,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[rustfmt::skip]
-pub(super) fn rows<M: Machine>() -> [Row<M>; 9] {
+pub(super) fn rows<M: Machine>() -> [Row<M>; 10] {
     const PLAIN: Attributes = Attributes::empty();
     [
         row(Mnemonic::Bt,     bt,                                                       PLAIN),
@@ -28,6 +28,7 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 9] {
         row(Mnemonic::Tzcnt,  |m, i| count(m, i, UnaryOp::TrailingZeros, FlagRule::Count), PLAIN),
         row(Mnemonic::Lzcnt,  |m, i| count(m, i, UnaryOp::LeadingZeros, FlagRule::Count),  PLAIN),
         row(Mnemonic::Popcnt, |m, i| count(m, i, UnaryOp::Population, FlagRule::Population), PLAIN),
+        row(Mnemonic::Crc32,  crc32,                                                    PLAIN),
     ]
 }
 
@@ -132,7 +133,7 @@ fn scan<M: Machine>(m: &mut M, i: &Insn, forward: bool) -> Result<(), Fault> {
     };
     let zero = m.constant(0);
     let is_empty = m.equal(src, zero);
-    let register = dragoman_state::Gpr(i.operands[0].register);
+    let register = Gpr(i.operands[0].register);
     let whole = if i.width == Width::Word { Width::Word } else { Width::Qword };
     let old = m.gpr(register, whole);
     let value = m.select(is_empty, old, found);
@@ -149,5 +150,15 @@ fn count<M: Machine>(m: &mut M, i: &Insn, op: UnaryOp, rule: FlagRule) -> Result
     i.write(m, 0, result)?;
     let zero = m.constant(0);
     m.set_flags(rule, i.width, src, zero, result);
+    Ok(())
+}
+
+/// `CRC32 sum, src`: sum is of 32 bits, whatever the width of src and of the destination. No flags.
+fn crc32<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let data = i.read(m, 1)?;
+    let register = Gpr(i.operands[0].register);
+    let sum = m.gpr(register, Width::Dword);
+    let result = m.binary(BinaryOp::Checksum, i.operands[1].width, sum, data);
+    m.set_gpr(register, Width::Dword, result);
     Ok(())
 }

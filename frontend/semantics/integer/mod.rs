@@ -3,6 +3,7 @@
 mod arithmetic;
 mod atomics;
 mod bits;
+mod bmi;
 mod control;
 mod decimal;
 mod flag_bits;
@@ -20,6 +21,7 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     rows.extend(arithmetic::rows());
     rows.extend(atomics::rows());
     rows.extend(bits::rows());
+    rows.extend(bmi::rows());
     rows.extend(control::rows());
     rows.extend(decimal::rows());
     rows.extend(flag_bits::rows());

@@ -1,4 +1,4 @@
-//! Moves: MOV MOVZX MOVSX MOVSXD MOVNTI CMOVcc LEA XCHG BSWAP XLAT CBW CWD and their wider kin, SETcc, NOP, prefetches.
+//! Moves: MOV MOVBE MOVZX MOVSX MOVSXD MOVNTI CMOVcc LEA XCHG BSWAP XLAT CBW CWD and their wider kin, SETcc, NOP, prefetches.
 //! MOV to and from segment, control and debug registers is in the system families.
 //! SDM: vol. 2, the entries of the same names.
 
@@ -20,6 +20,7 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     let mut rows = vec![
         row(Mov,     mov,          PLAIN),
         row(Movnti,  mov,          PLAIN),
+        row(Movbe,   movbe,        PLAIN),
         row(Movzx,   movzx,        PLAIN),
         row(Movsx,   movsx,        PLAIN),
         row(Movsxd,  movsx,        PLAIN),
@@ -51,6 +52,13 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
 fn mov<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let value = i.read(m, 1)?;
     i.write(m, 0, value)
+}
+
+/// `MOVBE dst, src`: bytes in opposite order; one of the two is memory.
+fn movbe<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
+    let value = i.read(m, 1)?;
+    let swapped = m.unary(UnaryOp::ByteSwap, i.width, value);
+    i.write(m, 0, swapped)
 }
 
 /// `MOVZX dst, src`: the narrower source, zeros above.

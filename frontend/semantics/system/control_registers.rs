@@ -65,7 +65,7 @@ fn cr4_bits(model: &CpuModel) -> Cr4 {
         (Cr4::PAE, Feature::Pae),
         (Cr4::MCE, Feature::Mce),
         (Cr4::PGE, Feature::Pge),
-        (Cr4::PCE, Feature::Fpu),
+        (Cr4::PCE, Feature::Msr),
         (Cr4::OSFXSR, Feature::Fxsr),
         (Cr4::OSXMMEXCPT, Feature::Sse),
         (Cr4::UMIP, Feature::Umip),

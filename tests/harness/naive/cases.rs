@@ -34,6 +34,8 @@ pub fn is_modelled(code: Code) -> bool {
     ) || matches!(name, M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd)
         || matches!(name, M::Mul | M::Imul | M::Xadd | M::Cmpxchg | M::Sahf | M::Lahf | M::Clc | M::Stc | M::Cmc)
         || matches!(name, M::Bt | M::Bts | M::Btr | M::Btc | M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt | M::Popcnt)
+        || matches!(name, M::Adcx | M::Adox | M::Movbe | M::Crc32 | M::Andn | M::Bextr | M::Bzhi | M::Blsi | M::Blsr | M::Blsmsk)
+        || matches!(name, M::Pdep | M::Pext | M::Rorx | M::Sarx | M::Shlx | M::Shrx | M::Mulx)
         || is_adjustment(name);
     // The 386's first stepping had another encoding.
     is_known && !matches!(code, Code::Cmpxchg486_rm8_r8 | Code::Cmpxchg486_rm16_r16 | Code::Cmpxchg486_rm32_r32)
@@ -50,6 +52,8 @@ enum Role {
     /// A digit or two: all of them are tried.
     Digits,
     Count,
+    /// Where a field of bits begins, and how long it is.
+    Field,
     /// The offset of a bit from a memory operand.
     BitOffset,
 }
@@ -223,7 +227,8 @@ fn decode(case: &Case) -> (Instruction, ConstantOffsets) {
 fn slots(case: &Case, insn: &Instruction) -> Vec<Slot> {
     let (_, offsets) = decode(case);
     let name = insn.mnemonic();
-    let is_shift = matches!(name, M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd);
+    let is_shift = matches!(name, M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd)
+        || matches!(name, M::Rorx | M::Sarx | M::Shlx | M::Shrx | M::Bzhi);
     let mut slots: Vec<Slot> = implied(insn)
         .iter()
         .map(|register| {
@@ -234,6 +239,7 @@ fn slots(case: &Case, insn: &Instruction) -> Vec<Slot> {
     for n in 0..insn.op_count() {
         let is_last = n == insn.op_count() - 1;
         let role = match insn.op_kind(n) {
+            OpKind::Register if name == M::Bextr && is_last => Role::Field,
             OpKind::Register if is_shift && is_last && n > 0 => Role::Count,
             OpKind::Register if n == 1 && insn.op0_kind() == OpKind::Memory && crate::generate::is_bit_test(insn) => {
                 Role::BitOffset
@@ -260,6 +266,7 @@ fn slots(case: &Case, insn: &Instruction) -> Vec<Slot> {
 fn implied(insn: &Instruction) -> &'static [Register] {
     match insn.mnemonic() {
         M::Mul | M::Cmpxchg => &[Register::RAX],
+        M::Mulx => &[Register::RDX],
         M::Imul if insn.op_count() == 1 => &[Register::RAX],
         M::Aaa | M::Aas | M::Aam | M::Aad | M::Sahf => &[Register::AL, Register::AH],
         M::Daa | M::Das => &[Register::AL],
@@ -271,6 +278,10 @@ impl Slot {
     fn specials(&self) -> Vec<u64> {
         match self.role {
             Role::Count => vec![0, 1, 2, 4, 7, 8, 9, 10, 15, 16, 17, 18, 27, 31, 32, 33, 34, 63, 64, 65, 0x80, 0xff],
+            Role::Field => {
+                let edges = [0, 1, 7, 31, 32, 33, 63, 64, 65, 0x80, 0xff];
+                edges.iter().flat_map(|start| edges.map(|length| start | length << 8)).collect()
+            }
             Role::BitOffset => {
                 [0, 1, 7, 8, 15, 16, 31, 32, 63, 64, 100, 127, -1, -8, -9, -64, -65, -128].map(|offset: i64| offset as u64).into()
             }

@@ -65,6 +65,11 @@ impl Machine {
         self.start.registers.rflags & RFlags::CF.bits() != 0
     }
 
+    /// Whether the overflow flag is set at the start.
+    pub fn overflow(&self) -> bool {
+        self.start.registers.rflags & RFlags::OF.bits() != 0
+    }
+
     /// Whether the adjust flag is set at the start.
     pub fn adjust(&self) -> bool {
         self.start.registers.rflags & RFlags::AF.bits() != 0

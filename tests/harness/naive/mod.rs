@@ -6,6 +6,7 @@
 
 mod adder;
 mod bit_fields;
+mod bit_strings;
 mod bits;
 mod cases;
 mod decimal;

@@ -5,6 +5,7 @@ use iced_x86::{Mnemonic as M, OpKind, Register};
 use super::{
     Fate, Fates, Machine, adder,
     bit_fields::{self, Found},
+    bit_strings::{self, Made},
     bits::Bits,
     decimal::{self, Adjusted},
     products,
@@ -39,6 +40,22 @@ pub fn expected(machine: &mut Machine) -> Result<(), Unmodelled> {
         M::Tzcnt | M::Lzcnt => find(machine, |source| bit_fields::zeros(source, name == M::Tzcnt)),
         M::Popcnt => find(machine, bit_fields::population),
         M::Bt | M::Bts | M::Btr | M::Btc => bit_test(machine, name),
+        M::Adcx | M::Adox => chain(machine, name),
+        M::Movbe => reverse(machine),
+        M::Andn => make(machine, bit_strings::and_not),
+        M::Bextr => make(machine, bit_strings::field),
+        M::Bzhi => make(machine, bit_strings::zero_high),
+        M::Blsi => make(machine, |source, _| bit_strings::lowest_alone(source)),
+        M::Blsr => make(machine, |source, _| bit_strings::with_one_less(source, |a, b| a & b)),
+        M::Blsmsk => make(machine, |source, _| bit_strings::with_one_less(source, |a, b| a ^ b)),
+        M::Pdep => rearrange(machine, bit_strings::deposit),
+        M::Pext => rearrange(machine, bit_strings::extract),
+        M::Rorx => shift_apart(machine, Shift::Ror),
+        M::Sarx => shift_apart(machine, Shift::Sar),
+        M::Shlx => shift_apart(machine, Shift::Shl),
+        M::Shrx => shift_apart(machine, Shift::Shr),
+        M::Mulx => product_apart(machine),
+        M::Crc32 => checksum(machine),
         M::Sahf | M::Lahf => flags_in_ah(machine, name),
         M::Clc => machine.set_fates(Fates { cf: Fate::Is(false), ..Fates::KEPT }),
         M::Stc => machine.set_fates(Fates { cf: Fate::Is(true), ..Fates::KEPT }),
@@ -64,6 +81,71 @@ fn arithmetic(machine: &mut Machine, name: M) {
         machine.set_operand(0, sum.result);
     }
     machine.set_fates(sum.fates);
+}
+
+/// ADCX and ADOX.
+fn chain(machine: &mut Machine, name: M) {
+    let width = machine.width(0);
+    let carry = if name == M::Adcx { machine.carry() } else { machine.overflow() };
+    let sum = adder::add(machine.operand(0, width), machine.operand(1, width), carry);
+    machine.set_operand(0, sum.result);
+    machine.set_fates(match name {
+        M::Adcx => Fates { cf: sum.fates.cf, ..Fates::KEPT },
+        _ => Fates { of: sum.fates.cf, ..Fates::KEPT },
+    });
+}
+
+/// MOVBE.
+fn reverse(machine: &mut Machine) {
+    let width = machine.width(0);
+    let source = machine.operand(1, width);
+    let mut result = Bits::zero(width);
+    for n in 0..width {
+        result.set(n, source.bit(width - 8 - n / 8 * 8 + n % 8));
+    }
+    machine.set_operand(0, result);
+}
+
+/// What has a destination of its own, and no more than two sources.
+fn make(machine: &mut Machine, of: impl Fn(Bits, Bits) -> Made) {
+    let width = machine.width(0);
+    let second = if machine.insn().op_count() > 2 { machine.operand(2, width) } else { Bits::zero(width) };
+    let made = of(machine.operand(1, width), second);
+    machine.set_operand(0, made.result);
+    machine.set_fates(made.fates);
+}
+
+/// PDEP and PEXT.
+fn rearrange(machine: &mut Machine, of: impl Fn(Bits, Bits) -> Bits) {
+    let width = machine.width(0);
+    let result = of(machine.operand(1, width), machine.operand(2, width));
+    machine.set_operand(0, result);
+}
+
+/// Shifts with a destination of their own, which write no flags: by as many places as the width allows.
+fn shift_apart(machine: &mut Machine, how: Shift) {
+    let width = machine.width(0);
+    let count = machine.operand(2, 8).value() as u8;
+    let source = machine.operand(1, width);
+    if let Some(result) = shifts::shift(how, source, count, false).result {
+        machine.set_operand(0, result);
+    }
+}
+
+/// MULX: of one destination, the high half stays.
+fn product_apart(machine: &mut Machine) {
+    let width = machine.width(0);
+    let factor = machine.register(if width == 32 { Register::EDX } else { Register::RDX });
+    let product = products::unsigned(factor, machine.operand(2, width));
+    machine.set_operand(1, product.low);
+    machine.set_operand(0, product.high);
+}
+
+/// CRC32: the sum has 32 bits, whatever its register has.
+fn checksum(machine: &mut Machine) {
+    let width = machine.width(1);
+    let sum = bit_strings::checksum(machine.operand(0, 32).part(0, 32), machine.operand(1, width));
+    machine.set_operand(0, sum.extend(machine.width(0), false));
 }
 
 fn one_operand(machine: &mut Machine, name: M) {
