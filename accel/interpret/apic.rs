@@ -6,7 +6,7 @@ use dragoman_devices::{
     lapic::{Accepted, Effect, FIRST_MSR, Lapic, Timebase},
 };
 use dragoman_frontend::{fault::Fault, semantics::ApicAccess};
-use dragoman_state::{Activity, ApicBase, Gpr, LvtIndex, Segment, SegmentIndex, VcpuState, VmInstant, Width};
+use dragoman_state::{Activity, ApicBase, Gpr, LvtIndex, Segment, SegmentIndex, VmInstant, Width};
 use log::debug;
 
 use super::processor::Processor;
@@ -171,12 +171,13 @@ impl Processor {
     /// INIT: as after reset, but that caches, model-specific registers, the floating-point unit and the time-stamp counter
     /// keep what they hold; all but the bootstrap processor wait for a start-up message. SDM: vol. 3 table 10-1.
     fn initialise(&mut self) {
-        let reset = VcpuState::power_on(self.id, self.context.model.signature());
+        let reset = self.context.model.power_on(self.id);
         let old = std::mem::replace(&mut self.state, reset);
         self.state.msrs = old.msrs;
         self.state.lapic = old.lapic;
         self.state.x87 = old.x87;
         self.state.vectors = old.vectors;
+        self.state.xcr0 = old.xcr0;
         self.state.tsc_offset = old.tsc_offset;
         self.state.cr0 |= old.cr0 & (dragoman_state::Cr0::CD | dragoman_state::Cr0::NW);
         self.lapic().reset_by_init();

@@ -18,18 +18,12 @@ enum Need {
 fn need(feature: CpuidFeature) -> Need {
     use CpuidFeature as C;
     Need::Feature(match feature {
-        C::INTEL8086
-        | C::INTEL186
-        | C::INTEL286
-        | C::INTEL386
-        | C::INTEL486
-        | C::CPUID
-        | C::SMM
-        | C::PAUSE
-        | C::MULTIBYTENOP
-        | C::CET_IBT
-        | C::UDBG => return Need::Nothing,
-        C::RDPMC => return Need::Nothing,
+        C::INTEL8086 | C::INTEL186 | C::INTEL286 | C::INTEL386 | C::INTEL486 | C::CPUID | C::SMM | C::PAUSE | C::UDBG => {
+            return Need::Nothing;
+        }
+        // The P6 family brought them, with CMOV: opcodes that do nothing, of which later ones took some.
+        C::MULTIBYTENOP | C::CET_IBT => Feature::Cmov,
+        C::RDPMC => Feature::Msr,
         C::FPU | C::FPU287 | C::FPU387 => Feature::Fpu,
         C::X64 => Feature::Lm,
         C::TSC => Feature::Tsc,

@@ -24,9 +24,8 @@ impl Vendor {
 }
 
 const LAST_OF_LEAF_7: u32 = 2;
-const LAST_EXTENDED: u32 = 0x8000_0008;
 
-fn word(bytes: &[u8], n: usize) -> u32 {
+pub(super) fn word(bytes: &[u8], n: usize) -> u32 {
     let mut quad = [0; 4];
     for (to, from) in quad.iter_mut().zip(bytes.iter().skip(4 * n)) {
         *to = *from;
@@ -35,27 +34,36 @@ fn word(bytes: &[u8], n: usize) -> u32 {
 }
 
 impl CpuModel {
-    /// The highest basic leaf.
-    fn last_basic(&self) -> u32 {
-        0x16
-    }
-
-    fn bits(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+    pub(super) fn bits(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
         [Output::Eax, Output::Ebx, Output::Ecx, Output::Edx].map(|output| self.features().bits(leaf, subleaf, output))
     }
 
     /// EAX, EBX, ECX and EDX of `leaf` on a processor in `state`. A leaf above the highest answers as the highest basic
-    /// one, as Intel's processors do.
+    /// one, as Intel's processors do; on AMD's it is zero.
     pub fn cpuid(&self, leaf: u32, subleaf: u32, state: &VcpuState) -> [u32; 4] {
-        let is_known = leaf <= self.last_basic() || (0x8000_0000..=LAST_EXTENDED).contains(&leaf);
-        match if is_known { leaf } else { self.last_basic() } {
+        let (last_basic, last_extended) = self.last_leaves;
+        let is_known = leaf <= last_basic || (0x8000_0000..=last_extended).contains(&leaf);
+        match self.vendor() {
+            _ if is_known && leaf >= 0x8000_0000 => self.extended_leaf(leaf, subleaf, state),
+            _ if is_known => self.basic_leaf(leaf, subleaf, state),
+            Vendor::Intel => self.basic_leaf(last_basic, subleaf, state),
+            Vendor::Amd => [0; 4],
+        }
+    }
+
+    fn basic_leaf(&self, leaf: u32, subleaf: u32, state: &VcpuState) -> [u32; 4] {
+        let is_intel = self.vendor() == Vendor::Intel;
+        match leaf {
             0 => {
                 let id = self.vendor().identification();
-                [self.last_basic(), word(id, 0), word(id, 2), word(id, 1)]
+                [self.last_leaves.0, word(id, 0), word(id, 2), word(id, 1)]
             }
             1 => self.version(state),
-            2 => [0x00ff_ff01, 0, 0, 0], // descriptors: see leaf 4
-            4 => self.caches(subleaf),
+            // Descriptors: 16 KiB of code, 16 KiB of data, 256 KiB of both; or a hint to leaf 4.
+            2 if is_intel && self.last_leaves.0 < 4 => [0x0302_0101, 0, 0, 0x0c04_0882],
+            2 if is_intel => [0x00ff_ff01, 0, 0, 0],
+            4 if is_intel => self.caches(subleaf),
+            5 => self.monitor(),
             6 => self.bits(6, 0),
             7 if subleaf == 0 => {
                 const OSPKE: u32 = 1 << 4;
@@ -65,32 +73,51 @@ impl CpuModel {
             }
             7 if subleaf <= LAST_OF_LEAF_7 => self.bits(7, subleaf),
             0xb => self.topology(subleaf, state),
+            0xd => self.extended_state(subleaf, state),
             // Time-stamp counter, as a ratio to the crystal.
             0x15 => [1, self.tsc_ratio() as u32, self.crystal_hertz() as u32, 0],
             0x16 => {
                 let (megahertz, bus) = ((self.tsc_hertz() / 1_000_000) as u32, (self.crystal_hertz() / 1_000_000) as u32);
                 [megahertz, megahertz, bus, 0]
             }
-            0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
-            0x8000_0001 => self.extended(state),
+            _ => [0; 4],
+        }
+    }
+
+    fn extended_leaf(&self, leaf: u32, subleaf: u32, state: &VcpuState) -> [u32; 4] {
+        match leaf {
+            0x8000_0000 if self.vendor() == Vendor::Amd => {
+                let id = self.vendor().identification();
+                [self.last_leaves.1, word(id, 0), word(id, 2), word(id, 1)]
+            }
+            0x8000_0000 => [self.last_leaves.1, 0, 0, 0],
             0x8000_0002..=0x8000_0004 => {
                 let first = (leaf as usize - 0x8000_0002) * 4;
                 std::array::from_fn(|n| word(self.brand().as_bytes(), first + n))
             }
-            0x8000_0006 => [0, 0, 2048 << 16 | 6 << 12 | 64, 0], // L2: 2 MiB, 8 ways, 64-byte lines
             0x8000_0007 => self.bits(0x8000_0007, 0),
             0x8000_0008 => {
                 let linear = if self.has(Feature::La57) { 57 } else { 48 };
                 [linear << 8 | self.physical_bits(), 0, 0, 0]
             }
+            _ if self.vendor() == Vendor::Amd => self.amd_leaf(leaf, subleaf, state),
+            0x8000_0001 => self.extended(state),
+            0x8000_0006 => [0, 0, 2048 << 16 | 6 << 12 | 64, 0], // L2: 2 MiB, 8 ways, 64-byte lines
             _ => [0; 4],
         }
+    }
+
+    /// MONITOR and MWAIT: one line of 64 bytes; hints that can be enumerated, and a break on masked interrupts; one C1.
+    fn monitor(&self) -> [u32; 4] {
+        const LINE: u32 = 64;
+        if self.has(Feature::Monitor) { [LINE, LINE, 0b11, 0x10] } else { [0; 4] }
     }
 
     fn version(&self, state: &VcpuState) -> [u32; 4] {
         const APIC: u32 = 1 << 9;
         const OSXSAVE: u32 = 1 << 27;
         const CLFLUSH_LINE: u32 = 64 / 8;
+        const HAS_THREADS: u32 = 1 << 16;
         let [_, _, mut ecx, mut edx] = self.bits(1, 0);
         if !state.msrs.apic_base.contains(ApicBase::EN) {
             edx &= !APIC;
@@ -98,7 +125,9 @@ impl CpuModel {
         if state.cr4.contains(Cr4::OSXSAVE) {
             ecx |= OSXSAVE;
         }
-        [self.signature(), state.lapic.id << 24 | 1 << 16 | CLFLUSH_LINE << 8, ecx, edx]
+        // With the Pentium 4 came CLFLUSH, and the processor's number.
+        let ebx = if self.has(Feature::Clflush) { state.lapic.id << 24 | HAS_THREADS | CLFLUSH_LINE << 8 } else { 0 };
+        [self.signature(), ebx, ecx, edx]
     }
 
     /// SYSCALL is announced in 64-bit mode alone.
@@ -150,6 +179,23 @@ mod tests {
             assert!(model.tsc_hertz().abs_diff(hertz) < hertz / 10_000_000);
             assert!((crystal / 1000).checked_mul(numerator).is_some(), "what kernels compute in 32 bits");
         }
+    }
+
+    #[test]
+    fn what_is_above_the_highest_leaf_answers_as_the_vendor_has_it() {
+        let ask = |name, leaf| {
+            let model = CpuModel::parse(name).expect("known");
+            model.cpuid(leaf, 0, &VcpuState::power_on(VcpuId(0), model.signature()))
+        };
+        assert_eq!(ask("486", 0), [1, 0x756e_6547, 0x6c65_746e, 0x4965_6e69]);
+        assert_eq!(ask("486", 1), [0x435, 0, 0, 1]);
+        assert_eq!(ask("486", 0x8000_0000), ask("486", 1));
+        assert_eq!(ask("pentium3", 0x8000_0000), ask("pentium3", 2));
+        assert_eq!(ask("skylake", 0x8000_0009), ask("skylake", 0x16));
+        assert_eq!(ask("epyc-rome", 0x11), [0; 4]);
+        assert_eq!(ask("epyc-rome", 0x8000_0021), [0; 4]);
+        assert_eq!(ask("epyc-rome", 0x8000_0000), [0x8000_0020, 0x6874_7541, 0x444d_4163, 0x6974_6e65]);
+        assert_eq!(ask("epyc-rome", 0x8000_0001)[3] & 0x3ff, ask("epyc-rome", 1)[3] & 0x3ff, "AMD's copies of leaf 1");
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod table {
         Abm              "abm"               0x80000001/0 Ecx 5
         Sse4a            "sse4a"             0x80000001/0 Ecx 6
         Prefetchw        "3dnowprefetch"     0x80000001/0 Ecx 8
+        Topoext          "topoext"           0x80000001/0 Ecx 22
         Syscall          "syscall"           0x80000001/0 Edx 11
         Nx               "nx"                0x80000001/0 Edx 20
         Pdpe1gb          "pdpe1gb"           0x80000001/0 Edx 26
@@ -213,6 +214,9 @@ impl Features {
             .fold(0, |bits, place| bits | 1 << place.bit)
     }
 
+    /// Every feature there is.
+    pub(super) const ALL: Self = Self::of(Feature::ALL);
+
     /// Everything that Dragoman implements.
     #[rustfmt::skip]
     pub const IMPLEMENTED: Self = {
@@ -221,7 +225,7 @@ impl Features {
             Fpu, De, Pse, Tsc, Msr, Pae, Cx8, Apic, Sep, Mtrr, Pge, Cmov, Pat, Pse36, Clflush, Mmx, Fxsr, Sse, Sse2,
             Cx16, X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds,
             Smap, Fsrm, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo, Vme, Invpcid, Pcid, Umip, Pku, La57,
-            LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc,
+            LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc, Popcnt, Abm, Movbe, Bmi1, Bmi2, Adx, Rdpid, Topoext,
             Sse3, Ssse3, Sse41, Sse42, Aes, Pclmulqdq, Sha, Sse4a,
         ])
     };

@@ -1,21 +1,28 @@
-//! The processors that can be had by name.
+//! What a model is, and how one is chosen.
 
-use super::{Feature, Features, Vendor};
+use dragoman_state::{ApicBase, VcpuId, VcpuState};
+
+use super::{Feature, Features, Vendor, catalogue::MODELS};
 
 /// A processor: what it is called, what it says it is, and what it has.
 #[derive(Clone, Debug)]
 pub struct CpuModel {
-    name: &'static str,
-    about: &'static str,
-    vendor: Vendor,
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) vendor: Vendor,
     /// CPUID leaf 1 EAX: stepping, model, family.
-    signature: u32,
-    brand: &'static str,
-    features: Features,
-    physical_bits: u32,
-    crystal_hertz: u64,
+    pub(super) signature: u32,
+    /// Empty where the processor has none.
+    pub(super) brand: &'static str,
+    pub(super) features: Features,
+    /// Of a level of the x86-64 ABI: what makes it one. Of other models nothing.
+    pub(super) level: Features,
+    /// The highest leaves of CPUID: basic, and extended, which is 0 where there are none.
+    pub(super) last_leaves: (u32, u32),
+    pub(super) physical_bits: u32,
+    pub(super) crystal_hertz: u64,
     /// Ticks of the time-stamp counter for each of the crystal.
-    tsc_ratio: u64,
+    pub(super) tsc_ratio: u64,
 }
 
 /// Why a model cannot be had.
@@ -44,47 +51,22 @@ impl std::fmt::Display for ModelError {
     }
 }
 
-/// x86-64-v1 and what every kernel of today finds beside it.
-#[rustfmt::skip]
-const V1: Features = {
-    use Feature::*;
-    Features::of(&[
-        Fpu, Vme, De, Pse, Tsc, Msr, Pae, Mce, Cx8, Apic, Sep, Mtrr, Pge, Mca, Cmov, Pat, Pse36, Clflush, Mmx, Fxsr, Sse,
-        Sse2, Syscall, Nx, Lm, LahfLm, Cx16, Hypervisor,
-    ])
-};
-
-/// What costs nothing under any engine and spares guests a detour.
-#[rustfmt::skip]
-const COMFORTS: Features = {
-    use Feature::*;
-    Features::of(&[
-        X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds, Invpcid, Pcid, Smap,
-        Fsrm, Umip, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo, Pdpe1gb, Rdtscp, InvariantTsc,
-    ])
-};
-
-const MODELS: &[CpuModel] = &[CpuModel {
-    name: "x86-64-v1",
-    about: "the baseline of all 64-bit processors, with the system features of today's",
-    vendor: Vendor::Intel,
-    signature: 0x0000_06fb,
-    brand: "Dragoman x86-64-v1 processor",
-    features: V1.or(COMFORTS),
-    physical_bits: 46,
-    crystal_hertz: 100_000_000,
-    tsc_ratio: 10,
-}];
-
 impl CpuModel {
     /// Every model, by name.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         MODELS.iter()
     }
 
-    /// The newest level that is complete.
+    /// The newest level of the x86-64 ABI that is complete.
     pub fn newest() -> Self {
-        MODELS[0].implemented()
+        let is_complete = |model: &&Self| model.level.and(Features::IMPLEMENTED) == model.level;
+        let levels = MODELS.iter().filter(|model| model.level != Features::default());
+        levels.rev().find(is_complete).unwrap_or(&MODELS[0]).implemented()
+    }
+
+    /// The model that has everything Dragoman implements: what conformance is judged on.
+    pub fn most() -> Self {
+        MODELS.iter().find(|model| model.name == "max").unwrap_or(&MODELS[0]).implemented()
     }
 
     /// The model that `MODEL,+flag,-flag` describes.
@@ -116,6 +98,15 @@ impl CpuModel {
     #[must_use]
     pub fn with_features(self, features: Features) -> Self {
         Self { features, ..self }
+    }
+
+    /// The state of processor `id` after power-on: that of any processor, without what this model lacks.
+    pub fn power_on(&self, id: VcpuId) -> VcpuState {
+        let mut state = VcpuState::power_on(id, self.signature);
+        if !self.has(Feature::Apic) {
+            state.msrs.apic_base.remove(ApicBase::EN);
+        }
+        state
     }
 
     /// This model with a time-stamp counter of `hertz`, to within one part in ten million.
@@ -240,8 +231,31 @@ mod tests {
     fn flags_are_put_in_and_taken_out() {
         let model = CpuModel::parse("x86-64-v1,-x2apic,+smap").expect("known");
         assert!(!model.has(Feature::X2apic) && model.has(Feature::Smap));
+        let model = CpuModel::parse("486,+tsc").expect("known");
+        assert!(model.has(Feature::Tsc) && !model.has(Feature::Msr));
         assert_eq!(CpuModel::parse("pentium9").err(), Some(ModelError::NoModel("pentium9".into())));
         assert_eq!(CpuModel::parse("x86-64-v1,+warp").err(), Some(ModelError::NoFeature("warp".into())));
         assert_eq!(CpuModel::parse("x86-64-v1,nx").err(), Some(ModelError::BadFlag("nx".into())));
+    }
+
+    #[test]
+    fn the_default_is_the_newest_level_that_is_complete() {
+        let newest = CpuModel::newest();
+        assert_eq!(newest.level.and(newest.features), newest.level);
+        let later = MODELS.iter().filter(|model| model.level.or(newest.level) == model.level && model.level != newest.level);
+        for model in later {
+            assert_ne!(model.level.and(Features::IMPLEMENTED), model.level, "{} is complete", model.name);
+        }
+        assert_eq!(CpuModel::most().features(), Features::IMPLEMENTED);
+    }
+
+    #[test]
+    fn each_level_holds_the_one_before() {
+        let levels: Vec<_> = MODELS.iter().filter(|model| model.level != Features::default()).collect();
+        assert_eq!(levels.iter().map(|model| model.name).collect::<Vec<_>>(), ["x86-64-v1", "x86-64-v2", "x86-64-v3"]);
+        for pair in levels.windows(2) {
+            assert_eq!(pair[0].level.and(pair[1].level), pair[0].level);
+            assert_eq!(pair[0].features.and(pair[1].features), pair[0].features);
+        }
     }
 }

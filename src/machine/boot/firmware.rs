@@ -29,7 +29,7 @@ pub fn handed_over(model: &CpuModel) -> VcpuState {
 /// The bootstrap processor of `model` at the reset vector. Its local APIC lets the 8259 pair's interrupts through already, as
 /// QEMU's does: small firmware counts on it.
 pub fn reset(model: &CpuModel) -> VcpuState {
-    let mut state = VcpuState::power_on(VcpuId(0), model.signature());
+    let mut state = model.power_on(VcpuId(0));
     let timebase = Timebase::new(model.crystal_hertz(), model.tsc_hertz(), 0);
     Lapic::new(&mut state.lapic, &mut state.msrs.apic_base, timebase).enter_virtual_wire_mode();
     state

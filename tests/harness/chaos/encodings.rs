@@ -76,7 +76,7 @@ pub fn stock(mode: Mode) -> &'static [Encoding] {
 }
 
 fn make(mode: Mode) -> Vec<Encoding> {
-    let (mut random, model) = (Random::new(SEED), CpuModel::newest());
+    let (mut random, model) = (Random::new(SEED), CpuModel::most());
     let is_there =
         |code: &Code| code.op_code().is_instruction() && code.encoding() == EncodingKind::Legacy && model.has_code(*code);
     let mut stock = Vec::new();

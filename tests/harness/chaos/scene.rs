@@ -106,5 +106,5 @@ fn model(random: &mut Random, mode: Mode) -> CpuModel {
     } else {
         &["x86-64-v1,-lm,-syscall,-nx,-pcid,-fsgsbase", "x86-64-v1,-lm,-cmov,-sse,-sse2,-sep,-umip,-x2apic,-apic"]
     };
-    if random.one_in(8) { CpuModel::parse(random.pick(lesser)).expect("it is spelt right") } else { CpuModel::newest() }
+    if random.one_in(8) { CpuModel::parse(random.pick(lesser)).expect("it is spelt right") } else { CpuModel::most() }
 }

@@ -72,7 +72,7 @@ fn hidden(row: &Row, name: SegmentName, selector: u16) -> Option<dragoman_state:
 impl Setup {
     /// The start of `row` with `fill` in the flags that it does not name.
     pub fn of(row: &Row, fill: Fill) -> Self {
-        let mut state = engine::start(&row.model().unwrap_or_else(|_| CpuModel::newest()), row.mode, row.cpl);
+        let mut state = engine::start(&row.model().unwrap_or_else(|_| CpuModel::most()), row.mode, row.cpl);
         state.rip = row.start();
         state.rflags.set(RFlags::ARITHMETIC, fill == Fill::Ones);
         assign(&mut state, &row.inputs, |name, selector| hidden(row, name, selector));

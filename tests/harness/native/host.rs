@@ -23,7 +23,7 @@ pub struct Host {
 impl Host {
     /// Whether it has the instruction that `code` encodes.
     pub fn has_code(&self, code: Code) -> bool {
-        CpuModel::newest().with_features(self.features).has_code(code)
+        CpuModel::most().with_features(self.features).has_code(code)
     }
 }
 

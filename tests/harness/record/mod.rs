@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 12;
 pub fn record(file: &mut RowFile, oracle: &mut Oracle) -> Result<(), NativeError> {
     let wanted: BTreeSet<String> = file.mnemonics().into_iter().collect();
     let mut rows = Vec::new();
-    for code in native_codes(&CpuModel::newest(), oracle.host()) {
+    for code in native_codes(&CpuModel::most(), oracle.host()) {
         if wanted.contains(&format!("{:?}", code.mnemonic()).to_ascii_lowercase()) {
             rows.extend(rows_of(code, oracle)?);
         }

@@ -67,7 +67,7 @@ pub struct Row {
     pub mode: Mode,
     /// The privilege level.
     pub cpl: u8,
-    /// Features that the processor must have, or must not where the flag is clear, beyond those of the default model.
+    /// Features that the processor must have, or must not where the flag is clear, beyond those of the model that has everything.
     pub features: Vec<(String, bool)>,
     /// The code, up to the page end where there is one.
     pub code: Vec<u8>,
@@ -97,7 +97,7 @@ impl Row {
 
     /// The model of processor that it is about.
     pub fn model(&self) -> Result<CpuModel, ModelError> {
-        CpuModel::parse(&format!("{}{}", CpuModel::newest().name(), self.features()))
+        CpuModel::parse(&format!("{}{}", CpuModel::most().name(), self.features()))
     }
 
     /// Linear address of the first byte of code.

@@ -16,7 +16,7 @@ const SHARE_WHEN_EMULATED: usize = 32;
 #[test]
 fn every_operand_faults_where_it_cannot_be_reached() {
     let is_emulated = std::env::var_os("DRAGOMAN_EMULATED_HOST").is_some();
-    let model = CpuModel::newest();
+    let model = CpuModel::most();
     let share = if is_emulated { SHARE_WHEN_EMULATED } else { 1 };
     let codes: Vec<_> = codes(&model).into_iter().step_by(share).collect();
     for engine in engines() {

@@ -25,7 +25,7 @@ const LEAST: u64 = 1;
 const PATIENCE: u64 = 20;
 /// How many cases are made of one encoding before it is the next one's turn.
 const CASES: usize = 24;
-/// Whose processors the default model is one of.
+/// Whose processors the model is one of.
 const VENDOR: &str = "GenuineIntel";
 /// In how many encodings of a hundred another vendor's processor may differ.
 const OTHER_VENDOR_PERCENT: usize = 10;
@@ -47,7 +47,7 @@ fn every_engine_does_what_the_host_does() {
     let seed = number("DRAGOMAN_NATIVE_SEED", 1);
     let wanted = number("DRAGOMAN_NATIVE_CASES", LEAST);
     let filter = std::env::var("DRAGOMAN_NATIVE_FILTER").unwrap_or_default().to_ascii_lowercase();
-    let model = CpuModel::newest();
+    let model = CpuModel::most();
     let forms: Vec<_> = native_codes(&model, oracle.host())
         .into_iter()
         .filter(|code| filter.is_empty() || format!("{:?}", code.mnemonic()).to_ascii_lowercase() == filter)
@@ -159,7 +159,7 @@ fn what_is_generated_comes_to_an_end_on_the_host_and_what_is_made_invalid_does_n
         }
     };
     // All that the host has, whether or not Dragoman does.
-    let model = CpuModel::newest().with_features(oracle.host().features);
+    let model = CpuModel::most().with_features(oracle.host().features);
     let mut generator = Generator::new(1);
     let (mut never, mut accepted, mut refused) = (Vec::new(), Vec::new(), 0);
     for code in native_codes(&model, oracle.host()).into_iter().filter(|code| code.encoding() == EncodingKind::VEX) {
