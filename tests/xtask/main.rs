@@ -17,6 +17,7 @@ mod process;
 mod progress;
 mod record;
 mod steps;
+mod testfloat;
 mod toolchain;
 mod tree;
 

@@ -39,6 +39,7 @@ pub enum Archive {
 pub struct Repository {
     pub archive: Archive,
     pub suites: Vec<String>,
+    /// Whose packages; source packages where there are none.
     pub architectures: Vec<String>,
 }
 
@@ -123,10 +124,19 @@ impl AptRoot {
 
     /// Downloads packages into `folder`. Those already there are not downloaded again.
     pub fn download(&self, what: &str, packages: &[String], folder: &Path) -> Result<()> {
+        self.download_by(&["download", "-q"], what, packages, folder)
+    }
+
+    /// Downloads what upstream gave out, of a source package of this name, into `folder`.
+    pub fn download_upstream(&self, what: &str, package: &str, folder: &Path) -> Result<()> {
+        self.download_by(&["source", "-q", "--download-only", "--tar-only"], what, &[package.to_string()], folder)
+    }
+
+    fn download_by(&self, how: &[&str], what: &str, packages: &[String], folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let attempt = || {
             let mut command = self.command("apt-get");
-            command.current_dir(folder).args(["download", "-q"]).args(packages);
+            command.current_dir(folder).args(how).args(packages);
             follow(&format!("downloading {what}"), &mut command)
         };
         if attempt().is_ok() {
@@ -187,12 +197,12 @@ fn source_text(archives: &Archives, repository: &Repository) -> Result<String> {
             None => beside(&archives.debian)?,
         },
     };
-    let mut text = format!(
-        "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nArchitectures: {}\n",
-        source.addresses.join(" "),
-        repository.suites.join(" "),
-        repository.architectures.join(" ")
-    );
+    let kind = if repository.architectures.is_empty() { "deb-src" } else { "deb" };
+    let (addresses, suites) = (source.addresses.join(" "), repository.suites.join(" "));
+    let mut text = format!("Types: {kind}\nURIs: {addresses}\nSuites: {suites}\nComponents: main\n");
+    if !repository.architectures.is_empty() {
+        text.push_str(&format!("Architectures: {}\n", repository.architectures.join(" ")));
+    }
     if let Some(key) = &source.signed_by {
         text.push_str(&format!("Signed-By: {key}\n"));
     }
@@ -296,6 +306,14 @@ mod tests {
             "Types: deb\nURIs: file:/mirror/debian/\nSuites: bookworm\nComponents: main\nArchitectures: i386\n\
              Signed-By: /k/debian-archive.gpg\n\n"
         );
+    }
+
+    #[test]
+    fn a_repository_without_an_architecture_is_one_of_sources() {
+        let archives = Archives { debian: debian(), security: None };
+        let repository = Repository { archive: Archive::Debian, suites: vec!["bookworm".into()], architectures: vec![] };
+        let text = source_text(&archives, &repository).expect("it is known");
+        assert!(text.starts_with("Types: deb-src\nURIs: file:/mirror/debian/\nSuites: bookworm\nComponents: main\nSigned-By:"));
     }
 
     #[test]

@@ -73,11 +73,13 @@ const STEPS: &[Step] = &[
     Step { name: "lint",          tier: Tier::Quick, needs: &[],         prepares: false, work: work::lint,          about: "the project's own lints" },
     Step { name: "documentation", tier: Tier::Quick, needs: &[],         prepares: false, work: work::documentation, about: "rustdoc without warnings" },
     Step { name: "units",         tier: Tier::Quick, needs: &[],         prepares: false, work: work::units,         about: "the tests of every crate but the program" },
+    Step { name: "testfloat",     tier: Tier::Quick, needs: &[],         prepares: false, work: work::testfloat,     about: "arithmetic and instructions beside Berkeley TestFloat, level 1" },
     Step { name: "program",       tier: Tier::Quick, needs: &["guests"], prepares: false, work: work::program,       about: "the program's tests: command line, guests, scripts" },
     Step { name: "cross-aarch64", tier: Tier::Quick, needs: &[],         prepares: false, work: work::cross_aarch64, about: "build for aarch64, test under qemu-user" },
     Step { name: "cross-s390x",   tier: Tier::Quick, needs: &[],         prepares: false, work: work::cross_s390x,   about: "build for s390x (big-endian), test under qemu-user" },
     Step { name: "release",       tier: Tier::Full,  needs: &["guests"], prepares: false, work: work::release,       about: "all tests, compiled as released" },
     Step { name: "native",        tier: Tier::Full,  needs: &[],         prepares: false, work: work::native,        about: "1,000 generated cases of each encoding beside the host's processor" },
+    Step { name: "testfloat-2",   tier: Tier::Full,  needs: &[],         prepares: false, work: work::testfloat_2,   about: "the same at level 2" },
     Step { name: "same-bytes",    tier: Tier::Full,  needs: &["guests"], prepares: false, work: work::same_bytes,    about: "guests made again are the same bytes" },
     Step { name: "every-guest",   tier: Tier::Full,  needs: &[],         prepares: false, work: work::every_guest,   about: "every Linux guest in the manifest boots to its prompt, and the scripts" },
 ];

@@ -32,6 +32,7 @@ pub struct Work<'a> {
     log_path: PathBuf,
     progress: Option<Progress>,
     tests: Tests,
+    last: String,
 }
 
 /// What test programs reported.
@@ -46,7 +47,7 @@ impl Work<'_> {
     /// Runs a command with its output in the log.
     pub fn run(&mut self, command: &mut Command, limit: Duration) -> Result<()> {
         writeln!(self.log, "$ {}", process::shown(command))?;
-        let (log, progress, tests) = (&mut self.log, &mut self.progress, &mut self.tests);
+        let (log, progress, tests, last) = (&mut self.log, &mut self.progress, &mut self.tests, &mut self.last);
         let mut failure = None;
         let status = process::watch(command, limit, |line| match line {
             Line::Output(text) | Line::Error(text) => {
@@ -57,6 +58,7 @@ impl Work<'_> {
                 if let Some(progress) = progress {
                     progress.show(text.trim());
                 }
+                *last = text;
             }
             Line::Nothing => {
                 if let Some(progress) = progress {
@@ -80,6 +82,11 @@ impl Work<'_> {
             progress.show(text);
         }
         Ok(())
+    }
+
+    /// The last line that the last command printed.
+    pub fn last_line(&self) -> String {
+        self.last.clone()
     }
 
     /// What the test programs run so far reported, in words.
@@ -152,7 +159,7 @@ fn attempt(places: &Places, step: &Step, title: &str, log_path: PathBuf) -> Resu
         eprintln!("{title} ...");
     }
     let start = Instant::now();
-    let mut work = Work { places, log, log_path, progress, tests: Tests::default() };
+    let mut work = Work { places, log, log_path, progress, tests: Tests::default(), last: String::new() };
     let outcome = (step.work)(&mut work);
     let took = start.elapsed();
     if let Some(progress) = work.progress.take() {

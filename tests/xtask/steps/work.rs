@@ -15,7 +15,9 @@ use crate::{
     bench::boot,
     cross::{self, Availability, TARGETS, Target},
     guests::{self, manifest::Manifest},
-    lint, process, toolchain,
+    lint, process,
+    testfloat::{self, Generator},
+    toolchain,
 };
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
@@ -45,6 +47,7 @@ pub fn setup(work: &mut Work) -> Result<Outcome> {
     eprintln!(
         "    Debian's Rust, linkers and qemu-user for aarch64 and s390x, to test on other hosts (270 MB to download, 1 GB unpacked)"
     );
+    eprintln!("    the source package of QEMU, which holds Berkeley TestFloat (24 MB to download, 0.3 MB kept)");
     let mut notes = Vec::new();
     if !toolchain::has_rustfmt(places) || !toolchain::has_clippy(places) {
         if let Err(error) = complete_rust() {
@@ -52,6 +55,9 @@ pub fn setup(work: &mut Work) -> Result<Outcome> {
         }
     }
     if let Availability::Not(reason) = cross::prepare(places)? {
+        notes.push(reason);
+    }
+    if let Generator::Not(reason) = testfloat::prepare(places) {
         notes.push(reason);
     }
     Ok(Outcome::Done(notes.join("; ")))
@@ -113,6 +119,25 @@ pub fn units(work: &mut Work) -> Result<Outcome> {
     let mut command = toolchain::cargo(work.places);
     work.run(command.args(["test", "--workspace", "--exclude", "dragoman", "--no-fail-fast"]), TEST_LIMIT)?;
     Ok(Outcome::Done(work.tested()))
+}
+
+pub fn testfloat(work: &mut Work) -> Result<Outcome> {
+    testfloat_level(work, &["run"], "1", TEST_LIMIT)
+}
+
+pub fn testfloat_2(work: &mut Work) -> Result<Outcome> {
+    testfloat_level(work, &["run", "--release"], "2", 3 * TEST_LIMIT)
+}
+
+fn testfloat_level(work: &mut Work, how: &[&str], level: &str, limit: Duration) -> Result<Outcome> {
+    let generator = match testfloat::prepare(work.places) {
+        Generator::Ready(path) => path,
+        Generator::Not(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    let mut command = toolchain::cargo(work.places);
+    command.args(how).args(["--package", "testfloat", "--"]).arg(generator).args(["--level", level]);
+    work.run(&mut command, limit)?;
+    Ok(Outcome::Done(work.last_line()))
 }
 
 pub fn program(work: &mut Work) -> Result<Outcome> {
