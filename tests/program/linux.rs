@@ -8,10 +8,11 @@ use std::{
 use crate::guest::{Guest, PROMPT, guests, is_emulated_host};
 
 const BOOT: Duration = Duration::from_secs(300);
-const COMMAND: Duration = Duration::from_secs(600);
+/// How long a command may take.
+pub const COMMAND: Duration = Duration::from_secs(600);
 
 /// Boots the guest called `name` to its shell.
-fn boot(name: &str) -> Option<Guest> {
+pub fn boot(name: &str) -> Option<Guest> {
     if is_emulated_host() {
         return None;
     }

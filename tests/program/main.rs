@@ -7,3 +7,4 @@ mod images;
 mod linux;
 mod own_guests;
 mod processor_guests;
+mod user_space;

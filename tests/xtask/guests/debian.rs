@@ -1,4 +1,4 @@
-//! The parts of a Linux guest, out of Debian's packages: the kernel and a static busybox.
+//! The parts of a Linux guest, out of Debian's packages: the kernel, a static busybox, and whole packages.
 //!
 //! Rule: a part is kept in the cache by package, version and architecture, together with the hashes of the package and of
 //! the part, which are checked at every use. The network is asked only for what is not there.
@@ -22,6 +22,8 @@ use crate::{
 pub struct Parts {
     pub kernel: PathBuf,
     pub busybox: PathBuf,
+    /// Packages as they are in the archive, in the manifest's order.
+    pub packages: Vec<PathBuf>,
     pub origin: String,
 }
 
@@ -40,21 +42,25 @@ struct Wanted<'a> {
     package: &'a str,
     /// The file's name in the cache.
     name: &'static str,
-    /// The file in the unpacked package: a folder and how the name starts.
-    inside: (&'static str, &'static str),
+    /// The file in the unpacked package: a folder and how the name starts. Nothing where the package itself is the part.
+    inside: Option<(&'static str, &'static str)>,
 }
+
+/// What a package that is wanted whole is called in the cache.
+const WHOLE: &str = "package.deb";
 
 /// Finds or fetches the parts of `guest`.
 pub fn parts(places: &Places, guest: &Guest, refresh: bool) -> Result<Parts> {
-    let kernel = Wanted { guest, package: &guest.kernel, name: "vmlinuz", inside: ("boot", "vmlinuz-") };
-    let busybox = Wanted { guest, package: &guest.busybox, name: "busybox", inside: ("bin", "busybox") };
+    let kernel = Wanted { guest, package: &guest.kernel, name: "vmlinuz", inside: Some(("boot", "vmlinuz-")) };
+    let busybox = Wanted { guest, package: &guest.busybox, name: "busybox", inside: Some(("bin", "busybox")) };
+    let whole = guest.packages.iter().map(|package| Wanted { guest, package, name: WHOLE, inside: None });
     if let Some(parts) = given_by_hand(places, guest)? {
         return Ok(parts);
     }
     let mut root = None;
     let mut origin = String::new();
     let mut paths = Vec::new();
-    for wanted in [kernel, busybox] {
+    for wanted in [kernel, busybox].into_iter().chain(whole) {
         let kept = if refresh { None } else { kept(places, &wanted)? };
         let (path, record) = match kept {
             Some(found) => found,
@@ -68,7 +74,7 @@ pub fn parts(places: &Places, guest: &Guest, refresh: bool) -> Result<Parts> {
         };
         origin.push_str(&format!(
             "{}: Debian {} {} {} ({})\n  package sha256 {}\n  file    sha256 {}\n",
-            wanted.name,
+            wanted.inside.map_or(wanted.package, |_| wanted.name),
             guest.suite,
             record.package,
             record.version,
@@ -78,8 +84,9 @@ pub fn parts(places: &Places, guest: &Guest, refresh: bool) -> Result<Parts> {
         ));
         paths.push(path);
     }
-    let [kernel, busybox] = <[PathBuf; 2]>::try_from(paths).expect("two parts were looked for");
-    Ok(Parts { kernel, busybox, origin })
+    let packages = paths.split_off(2);
+    let [kernel, busybox] = <[PathBuf; 2]>::try_from(paths).expect("two parts were looked for, and the packages");
+    Ok(Parts { kernel, busybox, packages, origin })
 }
 
 fn open(places: &Places, guest: &Guest, refresh: bool) -> Result<AptRoot> {
@@ -91,8 +98,9 @@ fn open(places: &Places, guest: &Guest, refresh: bool) -> Result<AptRoot> {
     };
     apt::root::machine_archives()?;
     eprintln!(
-        "{}: downloading Debian's kernel and static busybox (about 30 to 70 MB, into {}); nothing is installed",
+        "{}: downloading Debian's kernel and static busybox{} (about 30 to 70 MB, into {}); nothing is installed",
         guest.name,
+        if guest.packages.is_empty() { String::new() } else { format!(" and {} packages", guest.packages.len()) },
         places.cache.display()
     );
     eprintln!("  why: {}", guest.why);
@@ -151,8 +159,10 @@ fn fetch(places: &Places, root: &AptRoot, wanted: &Wanted) -> Result<(PathBuf, R
                     bail!("{what} has the hash {actual}, not {sha256}");
                 }
                 apt::root::unpack(&archive, &unpacked)?;
-                let (below, start) = wanted.inside;
-                let file = only_file(&unpacked.join(below), start, "")?;
+                let file = match wanted.inside {
+                    Some((below, start)) => only_file(&unpacked.join(below), start, "")?,
+                    None => archive.clone(),
+                };
                 let part = folder.join(wanted.name);
                 fs::rename(&file, &part).with_context(|| format!("{} cannot be moved", file.display()))?;
                 let licence = unpacked.join("usr/share/doc").join(&package).join("copyright");
@@ -220,19 +230,26 @@ fn given_by_hand(places: &Places, guest: &Guest) -> Result<Option<Parts>> {
         return Ok(None);
     }
     let mut origin = format!("put by hand into {}\n", folder.display());
-    for (name, path) in [("vmlinuz", &kernel), ("busybox", &busybox)] {
+    let package = |package: &String| only_file(&folder, &format!("{package}_"), ".deb");
+    let packages = guest.packages.iter().map(package).collect::<Result<Vec<_>>>()?;
+    for path in [&kernel, &busybox].into_iter().chain(&packages) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         origin.push_str(&format!("{name}:\n  file    sha256 {}\n", cache::hash_file(path)?));
     }
-    Ok(Some(Parts { kernel, busybox, origin }))
+    Ok(Some(Parts { kernel, busybox, packages, origin }))
 }
 
 /// What a person can do on a system that has no apt, or no network.
 fn by_hand(places: &Places, guest: &Guest) -> String {
     let folder = hand_folder(places, guest);
+    let packages = match guest.packages.as_slice() {
+        [] => String::new(),
+        packages => format!("\n  beside them {}'s packages for {}: {}", guest.suite, guest.architecture, packages.join(", ")),
+    };
     format!(
         "the guest {name} cannot be made here. Put these two files in place by hand instead:\n  \
          {vmlinuz}  the kernel (boot/vmlinuz-*) of Debian {suite}'s {kernel} for {architecture}, or another bzImage\n  \
-         {busybox}  bin/busybox of its {package}, or another static busybox with an ash shell\nThe cause",
+         {busybox}  bin/busybox of its {package}, or another static busybox with an ash shell{packages}\nThe cause",
         name = guest.name,
         vmlinuz = folder.join("vmlinuz").display(),
         busybox = folder.join("busybox").display(),

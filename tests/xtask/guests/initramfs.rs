@@ -1,6 +1,9 @@
-//! The root file system of the Linux guests: busybox, its applets as links, and our first program.
+//! The root file system of the Linux guests: busybox, its applets as links, our first program, and what packages bring.
 //!
-//! Rule: a pure function of busybox and the first program.
+//! Rule: a pure function of busybox, the first program and the files beside them; only whether a file may be executed counts
+//! of its attributes.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context, Result, bail};
 
@@ -9,11 +12,14 @@ use crate::cpio::Archive;
 /// What follows the separator before the first applet's name: the list is sorted, and these two sort first.
 const FIRST_APPLETS: &[u8] = b"\0[\0[[\0";
 
-/// The archive, as the kernel unpacks it.
-pub fn build(busybox: &[u8], init: &[u8]) -> Result<Vec<u8>> {
+/// What is there before packages bring anything.
+const FOLDERS: [&str; 8] = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp"];
+
+/// The archive, as the kernel unpacks it, with all that the folder `tree` holds.
+pub fn build(busybox: &[u8], init: &[u8], tree: Option<&Path>) -> Result<Vec<u8>> {
     let applets = applets(busybox)?;
     let mut archive = Archive::new();
-    for folder in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp"] {
+    for folder in FOLDERS {
         archive.folder(folder, if folder == "tmp" { 0o1777 } else { 0o755 });
     }
     // The kernel opens these before the first program runs, and so before /dev is mounted.
@@ -35,7 +41,32 @@ pub fn build(busybox: &[u8], init: &[u8]) -> Result<Vec<u8>> {
     archive.file("etc/hostname", 0o644, b"guest\n");
     archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost guest\n");
     archive.file("init", 0o755, init);
+    if let Some(tree) = tree {
+        add(&mut archive, tree, "").with_context(|| format!("{} cannot be read", tree.display()))?;
+    }
     Ok(archive.finish())
+}
+
+/// Adds what `folder` holds, below `path`.
+fn add(archive: &mut Archive, folder: &Path, path: &str) -> Result<()> {
+    let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{path}{}", entry.file_name().to_str().context("a name is no text")?);
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            archive.link(&name, fs::read_link(entry.path())?.to_str().context("a link is no text")?);
+        } else if kind.is_dir() {
+            if !FOLDERS.contains(&name.as_str()) {
+                archive.folder(&name, 0o755);
+            }
+            add(archive, &entry.path(), &format!("{name}/"))?;
+        } else {
+            let is_program = entry.metadata()?.permissions().mode() & 0o111 != 0;
+            archive.file(&name, if is_program { 0o755 } else { 0o644 }, &fs::read(entry.path())?);
+        }
+    }
+    Ok(())
 }
 
 /// The names busybox answers to, read from the program itself, because it may not run on this host.
@@ -81,6 +112,7 @@ mod tests {
 
     #[test]
     fn the_same_parts_give_the_same_bytes() {
-        assert_eq!(build(PROGRAM, b"#!/bin/sh\n").expect("made"), build(PROGRAM, b"#!/bin/sh\n").expect("made"));
+        let build = || build(PROGRAM, b"#!/bin/sh\n", None).expect("made");
+        assert_eq!(build(), build());
     }
 }

@@ -45,6 +45,14 @@ pub struct Guest {
     pub busybox: String,
     /// The first program, below guest-images/.
     pub init: String,
+    /// Packages that are unpacked into the root file system.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// What of them stays outside: paths of files and folders.
+    #[serde(default)]
+    pub leave_out: Vec<String>,
+    /// A folder below guest-images/ that the root file system holds under the same name.
+    pub programs: Option<String>,
     /// The kernel's command line.
     pub append: String,
 }

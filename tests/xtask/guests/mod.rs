@@ -7,6 +7,7 @@ mod debian;
 mod initramfs;
 pub mod manifest;
 mod own;
+mod unpacked;
 
 pub use own::can_assemble;
 
@@ -97,11 +98,12 @@ fn make_into(places: &Places, guest: &Guest, refresh: bool, guests: &Path) -> Re
     let lock = cache::lock(&places.cache)?;
     let parts = debian::parts(places, guest, refresh)?;
     drop(lock);
+    let folder = guests.join(&guest.name);
     let init = read(&places.root.join("guest-images").join(&guest.init))?;
-    let image = initramfs::build(&read(&parts.busybox)?, &init)
+    let tree = unpacked::make(places, guest, &parts.packages, &folder)?;
+    let image = initramfs::build(&read(&parts.busybox)?, &init, tree.as_deref())
         .with_context(|| format!("no root file system can be made for {}", guest.name))?;
 
-    let folder = guests.join(&guest.name);
     let made = Linux { kernel: folder.join("vmlinuz"), initrd: folder.join("initrd.cpio"), append: guest.append.clone() };
     cache::write(&made.kernel, &read(&parts.kernel)?)?;
     cache::write(&made.initrd, &image)?;
