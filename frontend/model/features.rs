@@ -226,7 +226,7 @@ impl Features {
             Cx16, X2apic, TscDeadline, Arat, Fsgsbase, TscAdjust, FdpExceptionOnly, Smep, Erms, ZeroFcsFds,
             Smap, Fsrm, SpecCtrl, ArchCapabilities, BhiCtrl, McdtNo, Vme, Invpcid, Pcid, Umip, Pku, La57,
             LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc, Popcnt, Abm, Movbe, Bmi1, Bmi2, Adx, Rdpid, Topoext,
-            Sse3, Ssse3, Sse41, Sse42, Aes, Pclmulqdq, Sha, Sse4a,
+            Sse3, Ssse3, Sse41, Sse42, Aes, Pclmulqdq, Sha, Sse4a, Xsave, Xsaveopt, Xsavec, Xgetbv1, Xsaves,
         ])
     };
 }

@@ -10,6 +10,7 @@ mod bit_fields;
 mod cpu;
 mod flags;
 mod integer;
+mod legacy_region;
 mod machine;
 mod memory;
 mod operand;

@@ -5,6 +5,7 @@ mod caches;
 mod control_registers;
 mod descriptor_tables;
 mod descriptors;
+mod extended_state;
 pub(super) mod far;
 pub(super) mod flags_image;
 mod identification;
@@ -30,6 +31,7 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     rows.extend(caches::rows());
     rows.extend(control_registers::rows());
     rows.extend(descriptor_tables::rows());
+    rows.extend(extended_state::rows());
     rows.extend(far::rows());
     rows.extend(flags_image::rows());
     rows.extend(identification::rows());

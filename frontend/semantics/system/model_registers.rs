@@ -54,6 +54,7 @@ mod index {
     pub const PAT: u32 = 0x277;
     pub const MTRR_DEF_TYPE: u32 = 0x2ff;
     pub const TSC_DEADLINE: u32 = 0x6e0;
+    pub const XSS: u32 = 0xda0;
     pub const X2APIC: u32 = 0x800;
     pub const X2APIC_LAST: u32 = 0x8ff;
     pub const EFER: u32 = 0xc000_0080;
@@ -92,6 +93,7 @@ fn feature_of(msr: u32) -> Option<Feature> {
         index::MTRRCAP | index::MTRR_DEF_TYPE | index::MTRR_VARIABLE..=0x20f | 0x250..=0x26f => Feature::Mtrr,
         index::PAT => Feature::Pat,
         index::TSC_DEADLINE => Feature::TscDeadline,
+        index::XSS => Feature::Xsaves,
         index::X2APIC..=index::X2APIC_LAST => Feature::X2apic,
         index::STAR | index::LSTAR | index::CSTAR | index::FMASK => Feature::Lm,
         index::FS_BASE | index::GS_BASE | index::KERNEL_GS_BASE => Feature::Lm,
@@ -159,6 +161,7 @@ fn read(cpu: &mut dyn Cpu, msr: u32) -> Result<u64, Fault> {
         index::PAT => msrs.pat,
         index::MTRR_DEF_TYPE => msrs.mtrr_default_type,
         index::TSC_DEADLINE => state.lapic.tsc_deadline,
+        index::XSS => msrs.xss,
         index::X2APIC..=index::X2APIC_LAST => return cpu.apic_register((msr & 0xff) as u8, ApicAccess::Read),
         index::EFER if cpu.model().has(Feature::Syscall) || cpu.model().has(Feature::Nx) => state.efer.bits(),
         index::STAR => msrs.star,
@@ -228,6 +231,8 @@ fn write(cpu: &mut dyn Cpu, msr: u32, value: u64) -> Result<(), Fault> {
         index::PAT if are_memory_types(value, true) => msrs.pat = value,
         index::MTRR_DEF_TYPE if are_memory_types(value & 0xff, false) => msrs.mtrr_default_type = within(value, 0xcff)?,
         index::TSC_DEADLINE => cpu.set_tsc_deadline(value),
+        // No component is a supervisor's.
+        index::XSS => msrs.xss = within(value, 0)?,
         index::X2APIC..=index::X2APIC_LAST => {
             return cpu.apic_register((msr & 0xff) as u8, ApicAccess::Write(value)).map(|_| ());
         }

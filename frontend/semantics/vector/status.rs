@@ -1,11 +1,12 @@
 //! State as a whole: LDMXCSR STMXCSR EMMS FXSAVE FXRSTOR.
 //! SDM: vol. 2, the entries of the same names; vol. 1 §10.5 (the image).
 
-use dragoman_state::{F80, GuestVirt, Mxcsr, StatusWord, Width, X87State};
+use dragoman_state::{GuestVirt, Mxcsr, Width};
 
 use super::{
     super::{
         Cpu, Machine, Privilege,
+        legacy_region::{IMAGE_WORDS, checked_mxcsr, read_x87, write_x87},
         table::{Row, helper, row},
         x87,
     },
@@ -31,11 +32,6 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 11] {
         row(Mnemonic::Fxrstor,   helper!(fxrstor), Attributes::X87),
         row(Mnemonic::Fxrstor64, helper!(fxrstor), Attributes::X87),
     ]
-}
-
-/// The bits of MXCSR in `value`; #GP(0) where it has others.
-fn checked_mxcsr(value: u32) -> Result<Mxcsr, Fault> {
-    if value & !Mxcsr::WRITABLE == 0 { Ok(Mxcsr::from_bits_retain(value)) } else { Err(Fault::GP0) }
 }
 
 /// `LDMXCSR m32`.
@@ -74,9 +70,6 @@ fn emms(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     x87.valid = 0;
     Ok(())
 }
-
-/// Bytes of the image that the processor writes and reads: the last 96 are software's.
-const IMAGE_WORDS: usize = (512 - 96) / 8;
 
 /// Whether the image has 64-bit pointers.
 fn is_wide(i: &Insn) -> bool {
@@ -118,22 +111,6 @@ fn fxsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The first three words, and the eight registers in stack order.
-fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
-    image[0] =
-        u64::from(x87.control) | u64::from(x87.status.bits()) << 16 | u64::from(x87.valid) << 32 | u64::from(x87.opcode) << 48;
-    let pointer = |offset: u64, selector: u16| {
-        if is_wide { offset } else { offset & 0xffff_ffff | u64::from(selector) << 32 }
-    };
-    image[1] = pointer(x87.instruction_pointer, x87.instruction_selector);
-    image[2] = pointer(x87.data_pointer, x87.data_selector);
-    for n in 0..8 {
-        let register = x87.registers[(x87.top() + n) % 8];
-        image[4 + 2 * n] = register.significand;
-        image[5 + 2 * n] = register.sign_exponent.into();
-    }
-}
-
 /// `FXRSTOR`, `FXRSTOR64`.
 fn fxrstor(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let at = image_address(cpu, i, false)?;
@@ -154,21 +131,4 @@ fn fxrstor(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
         state.vectors.registers[n][1] = image[21 + 2 * n];
     }
     Ok(())
-}
-
-fn read_x87(image: &[u64; IMAGE_WORDS], is_wide: bool) -> X87State {
-    let mut x87 = X87State::initialised([F80::default(); 8]);
-    x87.control = image[0] as u16 & 0x1f7f | 0x40;
-    x87.status = StatusWord::from_bits_retain((image[0] >> 16) as u16);
-    x87.valid = (image[0] >> 32) as u8;
-    x87.opcode = (image[0] >> 48) as u16 & 0x7ff;
-    let pointer = |word: u64| if is_wide { (word, 0) } else { (word & 0xffff_ffff, (word >> 32) as u16) };
-    (x87.instruction_pointer, x87.instruction_selector) = pointer(image[1]);
-    (x87.data_pointer, x87.data_selector) = pointer(image[2]);
-    x87.refresh_summary();
-    for n in 0..8 {
-        let register = F80 { significand: image[4 + 2 * n], sign_exponent: image[5 + 2 * n] as u16 };
-        x87.registers[(x87.top() + n) % 8] = register;
-    }
-    x87
 }

@@ -11,7 +11,6 @@ pub fn exempt(code: Code) -> Option<&'static str> {
     match code.mnemonic() {
         M::Cpuid => Some("the host says what it is"),
         M::Rdtsc | M::Rdtscp => Some("the host's time"),
-        M::Rdpid => Some("the host's kernel numbers its processors"),
         M::Rdpmc => Some("the host's kernel decides who may count"),
         M::Sgdt | M::Sidt | M::Sldt | M::Smsw | M::Str => Some("the host's kernel makes up an answer, or shows its own tables"),
         M::Syscall | M::Sysenter => Some("calls the host's kernel"),
