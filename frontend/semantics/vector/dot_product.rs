@@ -19,22 +19,23 @@ pub(super) fn compute<const N: usize>(
     if is_double { dot_products::<F64, N>(immediate, a, b, env) } else { dot_products::<F32, N>(immediate, a, b, env) }
 }
 
-/// Products, then sums in pairs until one is left. The exceptions of each step are taken before the next one begins.
+/// Products, then sums in pairs until each lane has all of them: processors add in every lane, which shows where there is a
+/// choice of NaNs. The exceptions of each step are taken before the next one begins.
 fn dot_products<F: LaneFormat, const N: usize>(immediate: u8, a: [u128; N], b: [u128; N], env: &mut Environment) -> [u128; N] {
     let count = 128 / F::BITS;
     let is_chosen = |bit: u32| u32::from(immediate) >> bit & 1 != 0;
     let mut terms = std::array::from_fn(|part| {
         lanes(count, |n| if is_chosen(4 + n) { mul(lane::<F>(a[part], n), lane::<F>(b[part], n), env) } else { F::of(0) })
     });
-    let mut left = count / 2;
-    while left > 0 && env.unmasked().is_empty() {
-        terms = terms.map(|v| lanes(left, |n| add::<F>(lane::<F>(v, 2 * n), lane::<F>(v, 2 * n + 1), env)));
-        left /= 2;
+    // What is added, by the number of the lane: the first operand, and the second.
+    let steps: &[(u32, u32)] = if count == 4 { &[(1, 0), (0, 2)] } else { &[(0, 1)] };
+    for (first, second) in steps {
+        if !env.unmasked().is_empty() {
+            break;
+        }
+        terms = terms.map(|v| lanes(count, |n| add::<F>(lane::<F>(v, n ^ first), lane::<F>(v, n ^ second), env)));
     }
-    terms.map(|v| {
-        let sum = lane::<F>(v, 0).bits();
-        (0..count).filter(|n| is_chosen(*n)).fold(0, |result, n| result | u128::from(sum) << (n * F::BITS))
-    })
+    terms.map(|v| lanes(count, |n| if is_chosen(n) { lane::<F>(v, n) } else { F::of(0) }))
 }
 
 #[cfg(test)]
@@ -60,6 +61,8 @@ mod tests {
         assert_eq!(product(0xf8, [1.0, 0.0, tiny, tiny], [1.0; 4]), singles([0.0, 0.0, 0.0, 1.0 + 2.0 * tiny]));
         assert_eq!(product(0x9f, [1.0, 9.0, 9.0, 2.0], [3.0; 4]), singles([9.0; 4]));
         assert_eq!(product(0x0f, [f32::NAN; 4], [3.0; 4]), 0);
+        let nans = [0x7fc0_0010, 0x7fc0_0011, 0x7fc0_0012, 0x7fc0_0013].map(f32::from_bits);
+        assert_eq!(product(0xff, nans, [1.0; 4]), singles([nans[1], nans[0], nans[3], nans[2]]));
         let doubles = |low: f64, high: f64| u128::from(high.to_bits()) << 64 | u128::from(low.to_bits());
         let op = FloatOp::DotProduct { immediate: 0x32, is_double: true };
         assert_eq!(evaluate(op, [doubles(2.0, 3.0)], [doubles(5.0, 7.0)], &mut Mxcsr::RESET.clone()), Ok([doubles(0.0, 31.0)]));

@@ -63,7 +63,7 @@ fn alignment(insn: &Instruction, size: usize) -> Alignment {
         M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 => Alignment::AfterSegment,
         M::Cmpxchg16b => Alignment::First,
         M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Maskmovdqu => Alignment::Free,
-        M::Pcmpestri | M::Pcmpestrm | M::Pcmpistri | M::Pcmpistrm => Alignment::Free,
+        M::Pcmpestri | M::Pcmpestri64 | M::Pcmpestrm | M::Pcmpestrm64 | M::Pcmpistri | M::Pcmpistrm => Alignment::Free,
         _ if is_vector && size == 16 => Alignment::First,
         _ => Alignment::Free,
     }
