@@ -115,6 +115,10 @@ pub trait CpuBus: Send + Sync {
     fn may_send_nmi(&self) -> bool {
         false
     }
+    /// Sixty-four bits that no guest can foretell: what RDRAND and RDSEED give. `None` where the host has none.
+    fn random(&self) -> Option<u64> {
+        getrandom::u64().ok()
+    }
     /// The local APIC of `sender` sends an interrupt to processors, itself perhaps among them.
     fn send(&self, sender: VcpuId, ipi: Ipi);
 }

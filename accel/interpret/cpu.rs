@@ -1,5 +1,7 @@
 //! The processor as helpers see it.
 
+use std::time::Duration;
+
 use dragoman_frontend::{
     fault::Fault,
     model::CpuModel,
@@ -10,6 +12,9 @@ use dragoman_state::{GuestPhys, GuestVirt, PAGE_SIZE, Port, VcpuState, Width};
 
 use super::{memory::NO_SEGMENT, processor::Processor};
 use crate::mmu::Place;
+
+/// How long MWAIT waits at most.
+const MOMENT: Duration = Duration::from_micros(200);
 
 impl Cpu for Processor {
     fn state(&self) -> &VcpuState {
@@ -138,6 +143,17 @@ impl Cpu for Processor {
     fn set_time_stamp(&mut self, value: u64) {
         self.state.tsc_offset = value.wrapping_sub(self.clock_ticks());
         self.rearm_timer();
+    }
+
+    fn random(&mut self) -> Option<u64> {
+        self.context.bus.random()
+    }
+
+    fn doze(&mut self) {
+        self.must_attend = true;
+        if !self.inbox.has_any() {
+            self.sleep(Some(MOMENT));
+        }
     }
 
     fn flush(&mut self, what: Flush) {

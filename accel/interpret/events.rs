@@ -124,9 +124,9 @@ impl InterpretedVcpu {
                     if !self.cpu.can_wake() {
                         return Some(ExitReason::HaltedForever);
                     }
-                    self.sleep();
+                    self.cpu.sleep(None);
                 }
-                Activity::WaitForSipi | Activity::Shutdown => self.sleep(),
+                Activity::WaitForSipi | Activity::Shutdown => self.cpu.sleep(None),
             }
         }
         self.cpu.derive();
@@ -201,21 +201,21 @@ impl InterpretedVcpu {
         }
         Ok(false)
     }
-
-    /// Sleeps until something happens.
-    fn sleep(&mut self) {
-        let world = self.cpu.context.world.clone();
-        let deadline = self.cpu.timer_deadline();
-        let limit = (deadline != VmInstant::NEVER).then(|| Duration::from_nanos(deadline.since(self.cpu.context.clock.now()).0));
-        self.cpu.withdraw_deadline();
-        world.leave();
-        self.cpu.inbox.sleep(limit);
-        world.enter();
-        self.cpu.advance_timer();
-    }
 }
 
 impl Processor {
+    /// Sleeps until something happens, or `at_most` has passed where that is given.
+    pub(super) fn sleep(&mut self, at_most: Option<Duration>) {
+        let world = self.context.world.clone();
+        let deadline = self.timer_deadline();
+        let due = (deadline != VmInstant::NEVER).then(|| Duration::from_nanos(deadline.since(self.context.clock.now()).0));
+        self.withdraw_deadline();
+        world.leave();
+        self.inbox.sleep(due.into_iter().chain(at_most).min());
+        world.enter();
+        self.advance_timer();
+    }
+
     /// Does what an instruction that cannot go on asks for.
     fn refuse(&mut self, fault: Fault) -> Result<(), TripleFault> {
         if fault.is_freeze() {

@@ -1,7 +1,7 @@
 //! CPUID's leaves, made from a model and the little of the state that they depend on.
 //! SDM: vol. 2, CPUID.
 
-use dragoman_state::{ApicBase, Cr4, VcpuState};
+use dragoman_state::{ApicBase, Cr4, Msrs, VcpuState};
 
 use super::{CpuModel, Feature, features::Output};
 
@@ -117,6 +117,7 @@ impl CpuModel {
         const APIC: u32 = 1 << 9;
         const OSXSAVE: u32 = 1 << 27;
         const CLFLUSH_LINE: u32 = 64 / 8;
+        const MONITOR: u32 = 1 << 3;
         const HAS_THREADS: u32 = 1 << 16;
         let [_, _, mut ecx, mut edx] = self.bits(1, 0);
         if !state.msrs.apic_base.contains(ApicBase::EN) {
@@ -124,6 +125,9 @@ impl CpuModel {
         }
         if state.cr4.contains(Cr4::OSXSAVE) {
             ecx |= OSXSAVE;
+        }
+        if self.vendor() == Vendor::Intel && state.msrs.misc_enable & Msrs::MONITOR == 0 {
+            ecx &= !MONITOR;
         }
         // With the Pentium 4 came CLFLUSH, and the processor's number.
         let ebx = if self.has(Feature::Clflush) { state.lapic.id << 24 | HAS_THREADS | CLFLUSH_LINE << 8 } else { 0 };

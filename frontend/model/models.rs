@@ -1,6 +1,6 @@
 //! What a model is, and how one is chosen.
 
-use dragoman_state::{ApicBase, VcpuId, VcpuState};
+use dragoman_state::{ApicBase, Msrs, VcpuId, VcpuState};
 
 use super::{Feature, Features, Vendor, catalogue::MODELS};
 
@@ -105,6 +105,9 @@ impl CpuModel {
         let mut state = VcpuState::power_on(id, self.signature);
         if !self.has(Feature::Apic) {
             state.msrs.apic_base.remove(ApicBase::EN);
+        }
+        if self.has(Feature::Monitor) {
+            state.msrs.misc_enable |= Msrs::MONITOR;
         }
         state
     }

@@ -96,6 +96,13 @@ pub trait Cpu {
     /// Makes the time-stamp counter `value` from now on.
     fn set_time_stamp(&mut self, value: u64);
 
+    /// Sixty-four bits that nobody can foretell; `None` where there are none just now. Every call may answer otherwise: whoever
+    /// records a run records the answers.
+    fn random(&mut self) -> Option<u64>;
+
+    /// Lets time pass until there is something to do for this processor, and no longer than a moment.
+    fn doze(&mut self) {}
+
     /// Forgets translations.
     fn flush(&mut self, what: Flush);
 

@@ -81,6 +81,9 @@ impl Msrs {
     /// Of IA32_DEBUGCTL: RFLAGS.TF steps from branch to branch.
     pub const BTF: u64 = 1 << 1;
 
+    /// Of IA32_MISC_ENABLE: MONITOR and MWAIT are enabled.
+    pub const MONITOR: u64 = 1 << 18;
+
     /// Whether RFLAGS.TF steps from branch to branch.
     pub fn steps_branches(&self) -> bool {
         self.debugctl & Self::BTF != 0

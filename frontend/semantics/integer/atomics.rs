@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[rustfmt::skip]
-pub(super) fn rows<M: Machine>() -> [Row<M>; 7] {
+pub(super) fn rows<M: Machine>() -> [Row<M>; 8] {
     const PLAIN: Attributes = Attributes::empty();
     [
         row(Mnemonic::Cmpxchg,    cmpxchg,              PLAIN),
@@ -23,6 +23,7 @@ pub(super) fn rows<M: Machine>() -> [Row<M>; 7] {
         row(Mnemonic::Lfence,     fence,                PLAIN),
         row(Mnemonic::Mfence,     fence,                PLAIN),
         row(Mnemonic::Sfence,     fence,                PLAIN),
+        row(Mnemonic::Serialize,  fence,                Attributes::ENDS_BLOCK),
     ]
 }
 

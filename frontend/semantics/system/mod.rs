@@ -13,7 +13,9 @@ pub mod interrupts;
 mod io;
 mod keys;
 mod model_registers;
+mod monitor;
 mod objections;
+mod random;
 pub(super) mod segments;
 mod stacks;
 mod syscalls;
@@ -39,6 +41,8 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     rows.extend(io::rows());
     rows.extend(keys::rows());
     rows.extend(model_registers::rows());
+    rows.extend(monitor::rows());
+    rows.extend(random::rows());
     rows.extend(segments::rows());
     rows.extend(syscalls::rows());
     rows

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     decode::{Attributes, Insn, Mnemonic},
     fault::Fault,
-    model::Feature,
+    model::{Feature, Vendor},
 };
 
 #[rustfmt::skip]
@@ -66,7 +66,14 @@ mod index {
     pub const GS_BASE: u32 = 0xc000_0101;
     pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
     pub const TSC_AUX: u32 = 0xc000_0103;
+    pub const HWCR: u32 = 0xc001_0015;
+    pub const DE_CFG: u32 = 0xc001_1029;
 }
+
+/// Of HWCR: the time-stamp counter has the frequency of the highest performance state. The only bit there is.
+const TSC_AT_P0: u64 = 1 << 24;
+/// Of DE_CFG: LFENCE waits for all before it. The only bit there is.
+const LFENCE_SERIALISES: u64 = 1 << 1;
 
 /// The place of a fixed-range memory-type register among ours, where `msr` is one.
 fn fixed_range(msr: u32) -> Option<usize> {
@@ -93,6 +100,8 @@ fn feature_of(msr: u32) -> Option<Feature> {
         index::MTRRCAP | index::MTRR_DEF_TYPE | index::MTRR_VARIABLE..=0x20f | 0x250..=0x26f => Feature::Mtrr,
         index::PAT => Feature::Pat,
         index::TSC_DEADLINE => Feature::TscDeadline,
+        index::MISC_ENABLE => Feature::Sse2,
+        index::FEATURE_CONTROL => Feature::Lm,
         index::XSS => Feature::Xsaves,
         index::X2APIC..=index::X2APIC_LAST => Feature::X2apic,
         index::STAR | index::LSTAR | index::CSTAR | index::FMASK => Feature::Lm,
@@ -104,7 +113,19 @@ fn feature_of(msr: u32) -> Option<Feature> {
 const NO_REGISTER: &str = "reads a model-specific register that this processor does not have";
 const NO_VALUE: &str = "writes a model-specific register that this processor does not have, or a value that it cannot hold";
 
+/// The vendor whose processors alone have a register, where there is one.
+fn vendor_of(msr: u32) -> Option<Vendor> {
+    match msr {
+        index::PLATFORM_ID | index::FEATURE_CONTROL | index::BIOS_UPDT_TRIG | index::MISC_ENABLE => Some(Vendor::Intel),
+        index::HWCR | index::DE_CFG => Some(Vendor::Amd),
+        _ => None,
+    }
+}
+
 fn check_presence(cpu: &dyn Cpu, msr: u32) -> Result<(), Fault> {
+    if vendor_of(msr).is_some_and(|vendor| vendor != cpu.model().vendor()) {
+        return Err(Fault::GP0);
+    }
     match feature_of(msr) {
         Some(feature) if !cpu.model().has(feature) => Err(Fault::GP0),
         _ => Ok(()),
@@ -172,6 +193,8 @@ fn read(cpu: &mut dyn Cpu, msr: u32) -> Result<u64, Fault> {
         index::GS_BASE => state.segment(SegmentIndex::Gs).base,
         index::KERNEL_GS_BASE => msrs.kernel_gs_base,
         index::TSC_AUX => msrs.tsc_aux,
+        index::HWCR => TSC_AT_P0,
+        index::DE_CFG => LFENCE_SERIALISES,
         _ => return Err(Fault::GP0),
     })
 }
@@ -244,6 +267,8 @@ fn write(cpu: &mut dyn Cpu, msr: u32, value: u64) -> Result<(), Fault> {
         index::GS_BASE => cpu.state_mut().segment_mut(SegmentIndex::Gs).base = canonical?,
         index::KERNEL_GS_BASE => msrs.kernel_gs_base = canonical?,
         index::TSC_AUX => msrs.tsc_aux = within(value, 0xffff_ffff)?,
+        index::HWCR if value == TSC_AT_P0 => {}
+        index::DE_CFG if value == LFENCE_SERIALISES => {}
         _ => return Err(Fault::GP0),
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     decode::{Attributes, Insn, Mnemonic},
     fault::Fault,
+    model::Vendor,
 };
 
 #[rustfmt::skip]
@@ -46,25 +47,41 @@ fn enter(cpu: &mut dyn Cpu, code: Segment, stack: Segment) {
     *state.segment_mut(SegmentIndex::Ss) = stack;
 }
 
-/// `SYSCALL`: to ring 0 at the address in LSTAR; RCX and R11 keep RIP and the flags. Only from 64-bit code.
+/// Whether the processor is AMD's, on which the pair of SYSCALL and SYSRET is for all modes, and SYSENTER not for long mode.
+/// APM: vol. 2 §6.1.
+fn is_amd(cpu: &dyn Cpu) -> bool {
+    cpu.model().vendor() == Vendor::Amd
+}
+
+/// `SYSCALL`: to ring 0 at the address in LSTAR, or CSTAR from compatibility code; RCX and R11 keep RIP and the flags. In
+/// legacy mode: at the address in STAR.
 fn syscall(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    let is_amd = is_amd(cpu);
     let state = cpu.state_mut();
-    if !state.is_64bit() || !state.efer.contains(Efer::SCE) {
+    if !(state.is_64bit() || is_amd) || !state.efer.contains(Efer::SCE) {
         return Err(Fault::UD);
     }
+    let (is_64bit, is_long) = (state.is_64bit(), state.is_long_mode());
     let selector = (state.msrs.star >> 32) as u16 & !3;
     state.gpr[Gpr::RCX] = state.rip;
-    state.gpr[Gpr::R11] = state.rflags.difference(RFlags::RF).bits();
-    state.rflags = state.rflags.difference(RFlags::from_bits_retain(state.msrs.fmask) | RFlags::RF) | RFlags::FIXED;
-    state.rip = state.msrs.lstar;
-    enter(cpu, flat_code(selector, 0, true), flat_stack(selector.wrapping_add(8), 0));
+    if is_long {
+        state.gpr[Gpr::R11] = state.rflags.difference(RFlags::RF).bits();
+        state.rflags = state.rflags.difference(RFlags::from_bits_retain(state.msrs.fmask) | RFlags::RF) | RFlags::FIXED;
+        state.rip = if is_64bit { state.msrs.lstar } else { state.msrs.cstar };
+    } else {
+        state.rflags.remove(RFlags::IF | RFlags::RF | RFlags::VM);
+        state.rip = state.msrs.star & 0xffff_ffff;
+    }
+    enter(cpu, flat_code(selector, 0, is_long), flat_stack(selector.wrapping_add(8), 0));
     Ok(())
 }
 
-/// `SYSRET`: to ring 3 at RCX with the flags in R11; 64-bit code with an operand of 64 bits, else compatibility code.
+/// `SYSRET`: to ring 3 at RCX with the flags in R11; 64-bit code with an operand of 64 bits, else compatibility code. In
+/// legacy mode the flags stay, but that interrupts are let in.
 fn sysret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    let is_amd = is_amd(cpu);
     let state = cpu.state();
-    if !state.is_64bit() || !state.efer.contains(Efer::SCE) {
+    if !(state.is_64bit() || is_amd) || !state.efer.contains(Efer::SCE) {
         return Err(Fault::UD);
     }
     if state.cpl() != 0 {
@@ -72,12 +89,16 @@ fn sysret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     }
     let is_64bit = i.width == Width::Qword;
     let target = i.width.truncate(state.gpr[Gpr::RCX]);
-    if is_64bit {
+    if is_64bit && !is_amd {
         require_canonical(state, target)?;
     }
     let base = (state.msrs.star >> 48) as u16;
     let code = base.wrapping_add(if is_64bit { 16 } else { 0 }) | 3;
-    load_from_r11(cpu);
+    if state.is_long_mode() {
+        load_from_r11(cpu);
+    } else {
+        cpu.state_mut().rflags.insert(RFlags::IF);
+    }
     cpu.state_mut().rip = target;
     enter(cpu, flat_code(code, 3, is_64bit), flat_stack(base.wrapping_add(8) | 3, 3));
     Ok(())
@@ -85,6 +106,9 @@ fn sysret(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// `SYSENTER`: to ring 0 at the address and stack in the SYSENTER registers.
 fn sysenter(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
+    if is_amd(cpu) && cpu.state().is_long_mode() {
+        return Err(Fault::UD);
+    }
     let state = cpu.state_mut();
     let selector = state.msrs.sysenter_cs as u16 & !3;
     if state.is_real_mode() || selector == 0 {
@@ -101,6 +125,9 @@ fn sysenter(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
 
 /// `SYSEXIT`: to ring 3 at RDX with the stack pointer in RCX.
 fn sysexit(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
+    if is_amd(cpu) && cpu.state().is_long_mode() {
+        return Err(Fault::UD);
+    }
     let state = cpu.state();
     let base = state.msrs.sysenter_cs as u16 & !3;
     if state.is_real_mode() || base == 0 {

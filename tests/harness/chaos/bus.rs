@@ -163,6 +163,11 @@ impl CpuBus for Bus {
         random.bits() as u8
     }
 
+    fn random(&self) -> Option<u64> {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        (!random.one_in(8)).then(|| random.bits())
+    }
+
     fn end_of_interrupt(&self, _vector: u8) {
         self.count(|traffic| traffic.interrupts += 1);
     }

@@ -65,6 +65,10 @@ impl CpuBus for Ports {
         0xff
     }
 
+    fn random(&self) -> Option<u64> {
+        Some(0x0123_4567_89ab_cdef)
+    }
+
     fn end_of_interrupt(&self, _vector: u8) {}
 
     fn send(&self, _sender: VcpuId, _ipi: Ipi) {}

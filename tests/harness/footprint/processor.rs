@@ -13,6 +13,9 @@ use super::recorder::Recorder;
 /// What the time-stamp counter says.
 const TIME: u64 = 0x0123_4567_89ab_cdef;
 
+/// What chance brings.
+const CHANCE: u64 = 0xfedc_ba98_7654_3210;
+
 impl Cpu for Recorder {
     fn state(&self) -> &VcpuState {
         &self.state
@@ -80,6 +83,10 @@ impl Cpu for Recorder {
 
     fn set_time_stamp(&mut self, value: u64) {
         self.state.tsc_offset = value.wrapping_sub(TIME);
+    }
+
+    fn random(&mut self) -> Option<u64> {
+        Some(CHANCE)
     }
 
     fn flush(&mut self, what: Flush) {
