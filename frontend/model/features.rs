@@ -228,6 +228,7 @@ impl Features {
             LahfLm, Syscall, Nx, Pdpe1gb, Rdtscp, Lm, InvariantTsc, Popcnt, Abm, Movbe, Bmi1, Bmi2, Adx, Rdpid, Topoext,
             Sse3, Ssse3, Sse41, Sse42, Aes, Pclmulqdq, Sha, Sse4a, Xsave, Xsaveopt, Xsavec, Xgetbv1, Xsaves,
             Clflushopt, Clwb, Prefetchw, Serialize, Monitor, Rdrand, Rdseed,
+            Avx, Avx2, Fma, F16c, Vaes, Vpclmulqdq,
         ])
     };
 }

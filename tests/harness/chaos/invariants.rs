@@ -36,14 +36,15 @@ impl Rules {
         let mut probe = VcpuState::power_on(VcpuId(0), 0);
         (probe.efer, probe.cr4) = (Efer::LMA, Cr4::PAE);
         let is_possible = |bit: &Cr4| cr4_write_is_valid(&probe, model, (Cr4::PAE | *bit).bits());
+        // It cannot be changed in long mode. A guest may start with more than the model has, so that it is tried there.
+        let five_levels = if model.has(Feature::La57) { Cr4::LA57 } else { state.cr4 & Cr4::LA57 };
         let mut efer = Efer::empty();
         efer.set(Efer::SCE, model.has(Feature::Syscall));
         efer.set(Efer::NXE, model.has(Feature::Nx));
         efer.set(Efer::LME | Efer::LMA, model.has(Feature::Lm));
         Self {
             physical_bits: model.physical_bits(),
-            // A guest may start with more than the model has, so that 5-level paging can be tried.
-            cr4: Cr4::all().iter().filter(is_possible).collect::<Cr4>() | state.cr4 & Cr4::LA57,
+            cr4: Cr4::all().iter().filter(is_possible).collect::<Cr4>() | five_levels,
             efer,
             is_young: true,
             is_always_long: true,
