@@ -41,7 +41,7 @@ fn every_engine_computes_what_the_manual_says() {
             for batch in &batches {
                 cases.fill(batch, |case, insn| {
                     let mut machine = Machine::new(case, insn);
-                    expected(&mut machine).expect("it is modelled");
+                    expected(&mut machine).unwrap_or_else(|_| panic!("{code:?} is modelled: {insn}"));
                     for (rig, engine) in rigs.iter_mut().zip(&engines) {
                         let outcome = rig.run_case(case).expect("the engine works");
                         run += 1;
