@@ -104,6 +104,8 @@ pub struct Environment {
     // Outcome
     /// The exceptions raised; operations only add to them.
     pub raised: Exceptions,
+    /// Of those, the ones of steps that are over: nothing that comes later keeps them from being recorded.
+    pub settled: Exceptions,
     /// What C1 becomes: the last rounding increased the magnitude, unless an operation says otherwise. Only of operations
     /// that involve the x87's format.
     pub c1: bool,
@@ -119,6 +121,7 @@ impl Default for Environment {
             flush_to_zero: false,
             masked: Exceptions::all(),
             raised: Exceptions::empty(),
+            settled: Exceptions::empty(),
             c1: false,
         }
     }
@@ -136,6 +139,7 @@ impl Environment {
             flush_to_zero: mxcsr.contains(Mxcsr::FTZ),
             masked,
             raised: Exceptions::from_bits_truncate(bits as u8).intersection(masked),
+            settled: Exceptions::empty(),
             c1: false,
         }
     }
@@ -150,6 +154,7 @@ impl Environment {
             flush_to_zero: false,
             masked,
             raised: Exceptions::from_bits_truncate(status.bits() as u8).intersection(masked),
+            settled: Exceptions::empty(),
             c1: false,
         }
     }
@@ -157,6 +162,17 @@ impl Environment {
     /// The raised exceptions that are not masked.
     pub const fn unmasked(&self) -> Exceptions {
         self.raised.difference(self.masked)
+    }
+
+    /// Ends a step of an instruction that computes in several. Where this is false, an exception is not masked, and the next
+    /// step is not taken.
+    #[must_use = "unmasked exceptions end the instruction"]
+    pub fn end_step(&mut self) -> bool {
+        let may_go_on = self.unmasked().is_empty();
+        if may_go_on {
+            self.settled = self.raised;
+        }
+        may_go_on
     }
 
     /// Records the outcome of an instruction, all its elements computed, in MXCSR. Where the answer is not empty, the
@@ -183,7 +199,7 @@ impl Environment {
 
     fn recorded(&self) -> Exceptions {
         if self.unmasked().intersects(Exceptions::BEFORE_COMPUTATION) {
-            self.raised & Exceptions::BEFORE_COMPUTATION
+            self.raised & Exceptions::BEFORE_COMPUTATION | self.settled
         } else {
             self.raised
         }
@@ -220,6 +236,18 @@ mod tests {
         let _: F64 = add(ONE, DENORMAL, &mut env);
         assert_eq!(env.retire_mxcsr(&mut mxcsr), Exceptions::DENORMAL);
         assert_eq!(mxcsr & Mxcsr::FLAGS, Mxcsr::DE);
+    }
+
+    #[test]
+    fn an_unmasked_exception_does_not_suppress_those_of_earlier_steps() {
+        let mut mxcsr = Mxcsr::RESET.difference(Mxcsr::from_bits_retain(1 << 8));
+        let mut env = Environment::from_mxcsr(mxcsr);
+        let _: F64 = div(ONE, THREE, &mut env);
+        assert!(env.end_step());
+        let _: F64 = add(ONE, DENORMAL, &mut env);
+        assert!(!env.end_step());
+        assert_eq!(env.retire_mxcsr(&mut mxcsr), Exceptions::DENORMAL);
+        assert_eq!(mxcsr & Mxcsr::FLAGS, Mxcsr::DE | Mxcsr::PE);
     }
 
     #[test]

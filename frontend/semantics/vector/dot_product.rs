@@ -30,7 +30,7 @@ fn dot_products<F: LaneFormat, const N: usize>(immediate: u8, a: [u128; N], b: [
     // What is added, by the number of the lane: the first operand, and the second.
     let steps: &[(u32, u32)] = if count == 4 { &[(1, 0), (0, 2)] } else { &[(0, 1)] };
     for (first, second) in steps {
-        if !env.unmasked().is_empty() {
+        if !env.end_step() {
             break;
         }
         terms = terms.map(|v| lanes(count, |n| add::<F>(lane::<F>(v, n ^ first), lane::<F>(v, n ^ second), env)));
@@ -66,6 +66,15 @@ mod tests {
         let doubles = |low: f64, high: f64| u128::from(high.to_bits()) << 64 | u128::from(low.to_bits());
         let op = FloatOp::DotProduct { immediate: 0x32, is_double: true };
         assert_eq!(evaluate(op, [doubles(2.0, 3.0)], [doubles(5.0, 7.0)], &mut Mxcsr::RESET.clone()), Ok([doubles(0.0, 31.0)]));
+    }
+
+    #[test]
+    fn an_unmasked_exception_of_the_sums_leaves_those_of_the_products() {
+        let denormal_unmasked = Mxcsr::RESET.difference(Mxcsr::from_bits_retain(1 << 8));
+        let mut mxcsr = denormal_unmasked;
+        let (third, small) = (1.0 / 3.0, f32::MIN_POSITIVE);
+        assert_eq!(single(0x3f, [third, small, 0.0, 0.0], [third, 0.5, 0.0, 0.0], &mut mxcsr), Err(Unmasked));
+        assert_eq!(mxcsr, denormal_unmasked | Mxcsr::DE | Mxcsr::PE);
     }
 
     #[test]

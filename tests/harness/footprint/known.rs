@@ -104,6 +104,12 @@ pub const KNOWN: &[Known] = &[
         what: &["does not ask for *", "does not depend on *"],
         reason: "a hint, which is not taken",
     },
+    // Registers that the tables take for written alone.
+    Known {
+        who: codes!(Insertq_xmm_xmm_imm8_imm8),
+        what: &["asks for op0", "depends on op0"],
+        reason: "the bits beside the field stay, as in the form without immediates",
+    },
     // Registers that are asked for without need, or with more of them than is needed.
     Known { who: &[Who::Any], what: &["asks for op0/op1"], reason: "a register less itself is zero, whatever it holds" },
     Known {
