@@ -29,7 +29,10 @@ pub struct Generator {
 impl Generator {
     /// Starts `program` for `function`.
     pub fn start(program: &Path, function: &str, options: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(program).args(options).arg(function).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut command = Command::new(program);
+        command.args(options).arg(function).stdin(Stdio::null()).stdout(Stdio::piped());
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{} cannot be started: {error}", program.display()));
+        let mut child = command.spawn().map_err(named)?;
         let output = child.stdout.take().ok_or_else(|| io::Error::other("the generator has no output"))?;
         Ok(Self { child, lines: BufReader::with_capacity(1 << 16, output), line: Vec::new() })
     }

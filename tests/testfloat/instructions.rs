@@ -236,7 +236,7 @@ pub struct Stand {
 impl Stand {
     /// Puts `form` on a processor that `engine` runs, under the controls of `check`.
     pub fn new(engine: &dyn Accelerator, form: Form, check: &Check) -> Result<Self, RigError> {
-        let mut rig = Rig::new(engine, CpuModel::newest())?;
+        let mut rig = Rig::new(engine, CpuModel::most())?;
         let mut map = PageMap::new();
         map.add(layout::CODE, Access::Code);
         map.add(layout::DATA, Access::ReadWrite);

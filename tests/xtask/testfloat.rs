@@ -72,7 +72,7 @@ fn make(places: &Places, folder: &Path) -> Result<()> {
     root.download_upstream("QEMU's source, which holds TestFloat (24 MB)", PACKAGE, &work)?;
     let archive = archive(&work)?;
     let mut unpack = Command::new("tar");
-    unpack.arg("-xJf").arg(&archive).arg("-C").arg(&work).args([DEPTH, "--wildcards", INSIDE]);
+    unpack.arg("-xJf").arg(&archive).arg("-C").arg(&work).args([DEPTH, "--no-same-owner", "--wildcards", INSIDE]);
     process::capture(&mut unpack, UNPACK_LIMIT)?;
     // For x86-64 and GCC: any processor with 64-bit integers and little-endian memory is like it.
     let (softfloat, testfloat) = (work.join("berkeley-softfloat-3"), work.join("berkeley-testfloat-3"));
