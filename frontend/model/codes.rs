@@ -2,7 +2,7 @@
 
 use iced_x86::CpuidFeature;
 
-use super::{CpuModel, Feature};
+use super::{CpuModel, Feature, Features};
 use crate::decode::Code;
 
 /// What stands between a processor and an instruction.
@@ -79,14 +79,22 @@ fn need(feature: CpuidFeature) -> Need {
     })
 }
 
+impl Features {
+    /// What an instruction that `code` encodes needs and this set has not: the name of a feature, or `such extension` where no
+    /// model can have it. Nothing where it has all.
+    pub fn lacks(self, code: Code) -> Option<&'static str> {
+        // LAHF and SAHF need their feature in 64-bit mode alone, where all models that have the mode have them.
+        code.cpuid_features().iter().find_map(|feature| match need(*feature) {
+            Need::Nothing => None,
+            Need::Feature(feature) => (!self.has(feature)).then(|| feature.name()),
+            Need::Unknown => Some("such extension"),
+        })
+    }
+}
+
 impl CpuModel {
     /// Whether this model has the instruction that `code` encodes.
     pub fn has_code(&self, code: Code) -> bool {
-        // LAHF and SAHF need their feature in 64-bit mode alone, where all models that have the mode have them.
-        code.cpuid_features().iter().all(|feature| match need(*feature) {
-            Need::Nothing => true,
-            Need::Feature(feature) => self.has(feature),
-            Need::Unknown => false,
-        })
+        self.features().lacks(code).is_none()
     }
 }

@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use dragoman_frontend::model::Feature;
-use dragoman_frontend::model::{CpuModel, Features};
+use dragoman_frontend::model::Features;
 use iced_x86::Code;
 
 /// The host's processor.
@@ -16,14 +16,16 @@ pub struct Host {
     pub fdp_on_exception_only: bool,
     /// The x87 unit keeps no selectors.
     pub zero_fcs_fds: bool,
-    /// What it announces.
+    /// The vendor's full name of the processor.
+    pub brand: String,
+    /// What it has, without what its system does not let programs use.
     pub features: Features,
 }
 
 impl Host {
     /// Whether it has the instruction that `code` encodes.
     pub fn has_code(&self, code: Code) -> bool {
-        CpuModel::most().with_features(self.features).has_code(code)
+        self.features.lacks(code).is_none()
     }
 }
 
@@ -75,7 +77,30 @@ impl Host {
             name,
             fdp_on_exception_only: has(Feature::FdpExceptionOnly),
             zero_fcs_fds: has(Feature::ZeroFcsFds),
-            features,
+            brand: brand(words),
+            features: usable(features, words(1, 0)[2], words(7, 0)[2]),
         }
     }
+}
+
+/// The string that names a processor to users.
+#[cfg(target_arch = "x86_64")]
+fn brand(words: impl Fn(u32, u32) -> [u32; 4]) -> String {
+    let words = (0x8000_0002..=0x8000_0004).flat_map(|leaf| words(leaf, 0));
+    let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// `announced` without what the system does not let programs use, by ECX of leaves 1 and 7.
+#[cfg(target_arch = "x86_64")]
+fn usable(announced: Features, leaf_1: u32, leaf_7: u32) -> Features {
+    const WIDE: [Feature; 6] = [Feature::Avx, Feature::Avx2, Feature::Fma, Feature::F16c, Feature::Vaes, Feature::Vpclmulqdq];
+    const SAVED: [Feature; 5] = [Feature::Xsave, Feature::Xsaveopt, Feature::Xsavec, Feature::Xsaves, Feature::Xgetbv1];
+    const OSXSAVE: u32 = 1 << 27;
+    const OSPKE: u32 = 1 << 4;
+    let without = |set: Features, list: &[Feature]| list.iter().fold(set, |set, feature| set.with(*feature, false));
+    // The library looks at XCR0.
+    let set = if std::is_x86_feature_detected!("avx") { announced } else { without(announced, &WIDE) };
+    let set = if leaf_1 & OSXSAVE != 0 { set } else { without(set, &SAVED) };
+    if leaf_7 & OSPKE != 0 { set } else { without(set, &[Feature::Pku]) }
 }
