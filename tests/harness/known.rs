@@ -80,11 +80,24 @@ pub fn idle_rows(list: &[Known], differences: &[&Difference]) -> Vec<String> {
         .collect()
 }
 
-fn matches(pattern: &str, what: &str) -> bool {
+pub(crate) fn matches(pattern: &str, what: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => what.starts_with(start),
         None => pattern == what,
     }
+}
+
+/// The names in `list`, for people.
+pub fn listed(list: &[Who]) -> String {
+    let names: Vec<_> = list
+        .iter()
+        .map(|who| match who {
+            Who::Any => "any".to_owned(),
+            Who::Name(name) => format!("{name:?}").to_ascii_lowercase(),
+            Who::Code(code) => format!("{code:?}"),
+        })
+        .collect();
+    names.join(" ")
 }
 
 /// Encodings by their mnemonics.

@@ -21,6 +21,7 @@ mod registers;
 pub mod row;
 pub mod sweep;
 pub mod vectors;
+pub mod vendors;
 
 pub use mode::Mode;
 pub use registers::{RSP, Registers};

@@ -8,7 +8,6 @@ use super::{
     ignored::{Ignored, ignored},
     registers::arithmetic_flags,
     steer::operand_at,
-    traits::uses_mmx,
 };
 use crate::{
     RSP, Registers,
@@ -17,6 +16,7 @@ use crate::{
     layout::{self, selector},
     native::Host,
     row::Value,
+    vendors::{self, Extent},
 };
 
 /// What `got` has other than `host`.
@@ -31,7 +31,7 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
         found.push(Difference::new("end", show(native.end), show(got.end)));
     }
     let is_fault = native.end != End::Done;
-    let (a, b) = (&visible(insn, is_fault, host, &native.registers), &visible(insn, is_fault, host, &got.registers));
+    let (a, b) = (&visible(&native.registers), &visible(&got.registers));
     let mut differ = |what: String, expected: u64, got: u64| {
         if expected != got {
             found.push(Difference::new(what, format!("{expected:#x}"), format!("{got:#x}")));
@@ -50,17 +50,15 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
     for n in 0..6 {
         differ(format!("segment register {n}"), a.selectors[n].into(), b.selectors[n].into());
     }
-    if host.vendor == "GenuineIntel" || mode == crate::Mode::Long64 && !loads_base(insn) {
-        differ("fs.base".into(), a.fs_base, b.fs_base);
-        differ("gs.base".into(), a.gs_base, b.gs_base);
-    }
+    differ("fs.base".into(), a.fs_base, b.fs_base);
+    differ("gs.base".into(), a.gs_base, b.gs_base);
     differ("mxcsr".into(), a.mxcsr.into(), b.mxcsr.into());
     differ("fcw".into(), a.x87.control.into(), b.x87.control.into());
-    differ("fsw".into(), a.x87.status.bits().into(), b.x87.status.bits().into());
-    differ("ftw".into(), a.x87.valid.into(), b.x87.valid.into());
-    if host.vendor == "GenuineIntel" && !matches!(insn.mnemonic(), Mnemonic::Fxrstor | Mnemonic::Fxrstor64) {
-        differ("fip".into(), a.x87.instruction_pointer, b.x87.instruction_pointer);
+    for (name, bits) in [("fsw", !(StatusWord::C1 | StatusWord::TOP)), ("c1", StatusWord::C1), ("top", StatusWord::TOP)] {
+        differ(name.into(), (a.x87.status & bits).bits().into(), (b.x87.status & bits).bits().into());
     }
+    differ("ftw".into(), a.x87.valid.into(), b.x87.valid.into());
+    differ("fip".into(), a.x87.instruction_pointer, b.x87.instruction_pointer);
     let tolerance = tolerance(insn.mnemonic());
     for n in 0..8 {
         let (a, b) = (a.x87.registers[n], b.x87.registers[n]);
@@ -77,16 +75,9 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
             found.push(Difference::new(format!("ymm{n}"), text(a.vectors[n]), text(b.vectors[n])));
         }
     }
-    if !(is_fault && leaves_traces(insn)) {
-        compare_memory(generated, native, got, &mut found);
-    }
+    compare_memory(generated, native, got, &mut found);
+    found.retain(|one| !vendors::is_open(insn, mode, &host.vendor, is_fault, &one.what));
     Ok(found)
-}
-
-/// What processors write before they find that they must not: the return address of a near call below the stack, half of
-/// an extended number at a page end.
-fn leaves_traces(insn: &Instruction) -> bool {
-    matches!(insn.mnemonic(), Mnemonic::Call | Mnemonic::Fbstp | Mnemonic::Fstp) || is_environment(insn)
 }
 
 /// Images of the x87 unit, whose parts are accessed in an order of the processor's own.
@@ -121,7 +112,7 @@ fn coarse(insn: &Instruction, end: End) -> End {
 }
 
 /// Registers without what the manual leaves open.
-fn visible(insn: &Instruction, is_fault: bool, host: &Host, registers: &Registers) -> Registers {
+fn visible(registers: &Registers) -> Registers {
     let mut registers = *registers;
     for (n, selector) in registers.selectors.iter_mut().enumerate() {
         // A return from the host's kernel clears what is in null selectors.
@@ -133,23 +124,7 @@ fn visible(insn: &Instruction, is_fault: bool, host: &Host, registers: &Register
         // Of a stack pointer that was wider before it left 64-bit mode.
         registers.gpr[RSP] &= 0xffff_ffff;
     }
-    if is_fault && uses_mmx(insn) {
-        // Some processors have made the x87 stack into MMX registers when the fault comes.
-        registers.x87.set_top(0);
-        registers.x87.valid = 0xff;
-    }
-    if tolerance(insn.mnemonic()) == Tolerance::LastPlace || host.vendor != "GenuineIntel" && leaves_c1(insn) {
-        registers.x87.status.remove(StatusWord::C1);
-    }
     registers
-}
-
-/// After which C1 is zero by the manual, and as it was on processors that were tried.
-fn leaves_c1(insn: &Instruction) -> bool {
-    use Mnemonic as M;
-    let name = insn.mnemonic();
-    matches!(name, M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip | M::Ffree | M::Ffreep)
-        || matches!(name, M::Fcmovb | M::Fcmove | M::Fcmovbe | M::Fcmovu | M::Fcmovnb | M::Fcmovne | M::Fcmovnbe | M::Fcmovnu)
 }
 
 /// Which number it is, counted from zero upwards: neighbours differ by one.
@@ -182,10 +157,9 @@ pub enum Tolerance {
 
 /// How far results of `mnemonic` may be from the host's.
 pub fn tolerance(mnemonic: Mnemonic) -> Tolerance {
-    use Mnemonic as M;
-    match mnemonic {
-        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss | M::Vrcpps | M::Vrcpss | M::Vrsqrtps | M::Vrsqrtss => Tolerance::Estimate,
-        M::F2xm1 | M::Fyl2x | M::Fyl2xp1 | M::Fsin | M::Fcos | M::Fsincos | M::Fptan | M::Fpatan => Tolerance::LastPlace,
+    match vendors::nearness(mnemonic) {
+        Some(Extent::Estimate) => Tolerance::Estimate,
+        Some(Extent::LastPlace) => Tolerance::LastPlace,
         _ => Tolerance::None,
     }
 }
@@ -199,12 +173,6 @@ fn is_estimate(a: &[u64; 4], b: &[u64; 4]) -> bool {
         let is_tiny = |x: f32| x.abs() <= f32::MIN_POSITIVE * 1.001;
         a == b || is_tiny(x) && is_tiny(y) || x.is_finite() && y.is_finite() && (x - y).abs() <= x.abs() * 7.4e-4
     })
-}
-
-/// Whether it loads a segment register whose base can be seen.
-fn loads_base(insn: &iced_x86::Instruction) -> bool {
-    use iced_x86::Register::{FS, GS};
-    matches!(insn.mnemonic(), Mnemonic::Lfs | Mnemonic::Lgs) || insn.op_count() > 0 && matches!(insn.op0_register(), FS | GS)
 }
 
 /// Parts of images in memory that depend on the processor: offset and length.
