@@ -2,6 +2,7 @@
 //! is compared: registers, flags, system state, memory, ports, the exception.
 
 mod difference;
+mod host;
 mod setup;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use dragoman_state::{Segment, VcpuState};
 
 pub use difference::Difference;
 pub(crate) use difference::between;
+pub use host::HostJudge;
 pub use setup::{Fill, Setup};
 
 use crate::{

@@ -175,7 +175,7 @@ fn lock(row: &Row, setup: &Setup, plain: &Outcome, oracle: &mut Oracle) -> Resul
 }
 
 /// Whether user code can both be given it and be asked for it, each once.
-pub(super) fn is_recorded(place: Place) -> bool {
+pub(crate) fn is_recorded(place: Place) -> bool {
     match place {
         Place::Rip | Place::Rflags | Place::Flag(_) => false,
         Place::Fsw(mask) => mask == u16::MAX,

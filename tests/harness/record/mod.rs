@@ -6,6 +6,9 @@
 mod make;
 mod outcome;
 
+pub(crate) use make::is_recorded;
+pub(crate) use outcome::state;
+
 use std::collections::BTreeSet;
 
 use dragoman_frontend::model::CpuModel;

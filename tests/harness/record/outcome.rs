@@ -85,7 +85,7 @@ fn decode(row: &Row) -> Instruction {
 }
 
 /// The state after a run.
-fn state(row: &Row, setup: &Setup, outcome: &Outcome) -> VcpuState {
+pub(crate) fn state(row: &Row, setup: &Setup, outcome: &Outcome) -> VcpuState {
     let mut state = setup.state.clone();
     let mut registers = outcome.registers;
     registers.rflags &= !RFlags::RF.bits();
