@@ -12,6 +12,7 @@ pub mod generate;
 pub mod judge;
 pub mod known;
 pub mod layout;
+pub mod matrix;
 mod mode;
 pub mod naive;
 pub mod native;

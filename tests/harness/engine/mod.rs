@@ -24,7 +24,25 @@ pub fn start(model: &CpuModel, mode: Mode, cpl: u8) -> dragoman_state::VcpuState
     template::state(model, mode, cpl, 0)
 }
 
-/// Every engine that instructions are judged on. The one list of them.
+/// An engine, as users ask for it.
+pub struct EngineEntry {
+    /// Its name.
+    pub name: &'static str,
+    /// One line on what it is.
+    pub about: &'static str,
+    /// Makes it, or why it cannot be had in this build.
+    pub make: Result<fn() -> Box<dyn Accelerator>, &'static str>,
+}
+
+#[rustfmt::skip] // a table
+/// Every engine that instructions can be judged on. The one list of them.
+pub const ENGINES: &[EngineEntry] = &[
+    EngineEntry { name: "interp", about: "the interpreter",                  make: Ok(|| Box::new(Interpreter)) },
+    EngineEntry { name: "jit",    about: "translation to the host's code",   make: Err("not built yet") },
+    EngineEntry { name: "kvm",    about: "the host's processor, through KVM", make: Err("not built yet") },
+];
+
+/// The engines of [`ENGINES`] that are there.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {
-    vec![Box::new(Interpreter)]
+    ENGINES.iter().filter_map(|entry| entry.make.ok()).map(|make| make()).collect()
 }

@@ -60,6 +60,11 @@ impl Judge {
         all.take_while(|(difference, _)| difference.code == code).any(|(_, happened)| !happened)
     }
 
+    /// What has been found so far, with a case that shows it.
+    pub fn found_so_far(&self) -> &BTreeMap<Difference, String> {
+        &self.found
+    }
+
     /// How often an instruction was run.
     pub fn runs(&self) -> u64 {
         self.runs

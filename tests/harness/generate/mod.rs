@@ -26,5 +26,6 @@ pub use registers::arithmetic_flags;
 pub(crate) use registers::x87;
 pub use scope::{codes, exempt, native_codes};
 pub use steer::operand_at;
+pub(crate) use traits::is_x87;
 pub use traits::{is_bit_test, uses_mmx};
 pub(crate) use values::{Flavour, fill, integer, quadword};

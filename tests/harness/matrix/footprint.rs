@@ -1,0 +1,112 @@
+//! What instructions touch: the meaning of instructions that all engines of this build share, judged once. It is shown
+//! under the engine that takes it as it is.
+
+use std::collections::BTreeMap;
+
+use dragoman_frontend::model::CpuModel;
+use iced_x86::Code;
+
+use super::{
+    First, Subject,
+    run::{Engine, Run, RunError},
+};
+use crate::{
+    footprint::{IDLE, Judge, KNOWN, MODES},
+    generate::{Form, Generated, Generator, codes},
+    known::Difference,
+};
+
+/// The engine whose meaning of instructions is the one that is judged.
+const ENGINE: &str = "interp";
+/// How often an instruction is made of each encoding in each mode, and how often more while something that must be seen in
+/// some case has not been seen.
+const ROUNDS: usize = 8;
+const MORE_ROUNDS: usize = 60;
+/// How many cases there are of each instruction.
+const CASES: usize = 4;
+/// Where the expectations come from.
+const SOURCE: &str = "the decoder's tables";
+/// After how many encodings others hear of it.
+const STRIDE: usize = 8;
+
+pub fn run(run: &mut Run<'_>, engines: &[Engine]) -> Result<(), RunError> {
+    for engine in engines.iter().filter(|engine| engine.name != ENGINE) {
+        run.lacks_on(engine.name, format!("it judges the meaning of instructions, which is {ENGINE}'s"));
+    }
+    if engines.iter().all(|engine| engine.name != ENGINE) {
+        return Ok(());
+    }
+    let model = CpuModel::most();
+    let codes: Vec<_> = codes(&model).into_iter().filter(|code| run.options.filter.takes(&Subject::of(*code))).collect();
+    let mut judge = Judge::new(&model);
+    // For each encoding that differs, a case that shows it.
+    let mut examples: BTreeMap<Code, Generated> = BTreeMap::new();
+    for (done, code) in codes.iter().enumerate() {
+        let runs = judge.runs();
+        judge_encoding(&mut judge, *code, &mut examples);
+        let count = judge.runs() - runs;
+        run.line(&Subject::of(*code), ENGINE).pass += count;
+        let is_idle = IDLE.iter().find(|(who, _)| who.iter().any(|who| who.is(*code)));
+        let tally = run.line(&Subject::of(*code), ENGINE);
+        match (judge.times(*code), is_idle) {
+            (0, Some((_, reason))) => tally.skip(1, reason),
+            (0, None) => tally.fail(|| First {
+                text: format!("{code:?}"),
+                expected: "it comes to an end in some case".into(),
+                got: "it never does".into(),
+                source: SOURCE.into(),
+                ..First::default()
+            }),
+            _ => {}
+        }
+        if done % STRIDE == 0 {
+            run.step(done, codes.len())?;
+        }
+    }
+    for (difference, text) in judge.differences().iter().filter(|(difference, _)| is_unlisted(difference)) {
+        let tally = run.line(&Subject::of(difference.code), ENGINE);
+        tally.pass = tally.pass.saturating_sub(1);
+        tally.fail(|| first(difference, text, examples.get(&difference.code)));
+    }
+    Ok(())
+}
+
+/// Judges cases of `code`, and keeps the first that differs as no list says.
+fn judge_encoding(judge: &mut Judge, code: Code, examples: &mut BTreeMap<Code, Generated>) {
+    let form = Form::of(code);
+    // What is found of one encoding does not depend on which others there are.
+    let mut generator = Generator::new(code as u64);
+    let mut list = Vec::new();
+    for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
+        for round in 0..MORE_ROUNDS {
+            if round >= ROUNDS && judge.times(code) > 0 && !judge.is_waiting(code) {
+                break;
+            }
+            list.clear();
+            generator.make(&form, mode, CASES, &mut list);
+            for generated in &list {
+                let before = judge.found_so_far().len();
+                judge.judge(generated);
+                if judge.found_so_far().len() > before
+                    && judge.found_so_far().keys().any(|one| one.code == code && is_unlisted(one))
+                {
+                    examples.entry(code).or_insert_with(|| generated.clone());
+                }
+            }
+        }
+    }
+}
+
+fn is_unlisted(difference: &Difference) -> bool {
+    !KNOWN.iter().any(|known| known.covers(difference))
+}
+
+fn first(difference: &Difference, text: &str, example: Option<&Generated>) -> First {
+    let expected = "what the decoder's tables list".to_owned();
+    match example {
+        Some(Generated { case, insn, .. }) => {
+            First { expected, got: difference.to_string(), ..First::of_case(case, insn, &[], SOURCE) }
+        }
+        None => First { text: text.to_owned(), expected, got: difference.to_string(), source: SOURCE.into(), ..First::default() },
+    }
+}

@@ -1,0 +1,79 @@
+//! Every oracle that the matrix knows. The one list of them: a new one is a line here.
+
+use super::{
+    faults, footprint, naive, native, rows,
+    run::{Engine, Run, RunError},
+    vectors,
+};
+use crate::{Mode, native::Oracle as Host};
+
+/// What judges instructions.
+pub struct Oracle {
+    /// Its name.
+    pub name: &'static str,
+    /// One line on where its expectations come from, and on what it counts as a case.
+    pub about: &'static str,
+    /// Judges, or why it cannot in this build.
+    pub(super) run: Result<Judge, &'static str>,
+    /// Whether it can judge the host's own processor.
+    pub(super) judges_host: bool,
+    /// What of the host it cannot do without.
+    pub(super) needs: Needs,
+}
+
+/// Judges engines.
+type Judge = fn(&mut Run<'_>, &[Engine]) -> Result<(), RunError>;
+
+/// What an oracle cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nothing: it judges on any host.
+    Nothing,
+    /// The host's processor.
+    Processor,
+    /// Files.
+    Files,
+}
+
+#[rustfmt::skip] // a table
+/// The oracles, in the order in which they are asked.
+pub const ORACLES: &[Oracle] = &[
+    Oracle { name: "rows",      about: "what is written down of each instruction, by the manual or from a processor; a case is a row",
+             run: Ok(rows::run),           judges_host: true,  needs: Needs::Nothing },
+    Oracle { name: "native",    about: "generated cases, executed by the host's own processor",
+             run: Ok(native::run),         judges_host: false, needs: Needs::Processor },
+    Oracle { name: "vectors",   about: "tests captured from a 286 in real mode",
+             run: Ok(vectors::run),        judges_host: false, needs: Needs::Files },
+    Oracle { name: "footprint", about: "registers, memory and flags touched, against the decoder's tables; a failure is a way of differing",
+             run: Ok(footprint::run),      judges_host: false, needs: Needs::Nothing },
+    Oracle { name: "faults",    about: "memory operands where they cannot be reached, by the manual; a failure is a way of differing",
+             run: Ok(faults::run),         judges_host: false, needs: Needs::Nothing },
+    Oracle { name: "naive",     about: "results and flags of a bit-serial model, written from the manual alone",
+             run: Ok(naive::run),          judges_host: false, needs: Needs::Nothing },
+    Oracle { name: "kvm",       about: "single instructions and small guests in KVM, for what programs cannot run",
+             run: Err("not built yet"),    judges_host: false, needs: Needs::Processor },
+];
+
+impl Oracle {
+    /// The oracle of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        ORACLES.iter().find(|oracle| oracle.name == name)
+    }
+
+    /// What it can do on this host, in a sentence, or why it can do nothing.
+    pub fn availability(&self) -> Result<String, String> {
+        self.run?;
+        match self.needs {
+            Needs::Nothing => Ok("on any host".into()),
+            Needs::Files => Ok("with files of vectors, on any host".into()),
+            Needs::Processor => host_modes(),
+        }
+    }
+}
+
+/// The modes that the host's processor can be asked about, or why there are none.
+pub fn host_modes() -> Result<String, String> {
+    let host = Host::new().map_err(|error| error.to_string())?;
+    let modes: Vec<_> = Mode::ALL.into_iter().filter(|mode| host.lacks(*mode).is_none()).map(Mode::name).collect();
+    Ok(format!("on this host's processor, {}, in {}", host.host().name, modes.join(", ")))
+}

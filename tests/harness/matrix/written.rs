@@ -1,0 +1,53 @@
+//! The written lists of differences that nobody is to mend, all in one form, for reports.
+
+use crate::{
+    footprint,
+    known::{Known, listed},
+    sweep,
+    vendors::{ALLOWANCES, Extent, Hosts},
+};
+
+/// Differences with one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The oracles that know it, between commas.
+    pub oracles: &'static str,
+    /// Whose, in the decoder's names.
+    pub who: String,
+    /// What differs.
+    pub what: String,
+    /// How far, where that is not any distance, and on which hosts.
+    pub extent: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// All of them.
+pub fn written() -> Vec<Written> {
+    let mut list: Vec<_> = ALLOWANCES
+        .iter()
+        .map(|row| {
+            let hosts = if row.hosts == Hosts::NotIntel { " on hosts of other vendors than Intel" } else { "" };
+            let modes: Vec<_> = row.modes.iter().map(|mode| mode.name()).collect();
+            let modes = if modes.len() < crate::Mode::ALL.len() { format!(" in {}", modes.join(", ")) } else { String::new() };
+            let far = if row.extent == Extent::Open { "not compared".into() } else { row.extent.to_string() };
+            Written {
+                oracles: "native, rows on host",
+                who: row.who.to_string(),
+                what: row.what.join(", "),
+                extent: format!("{far}{modes}{hosts}"),
+                reason: row.reason,
+            }
+        })
+        .collect();
+    let of = |oracles: &'static str, row: &Known| Written {
+        oracles,
+        who: listed(row.who),
+        what: row.what.join(", "),
+        extent: String::new(),
+        reason: row.reason,
+    };
+    list.extend(footprint::KNOWN.iter().map(|row| of("footprint", row)));
+    list.extend(sweep::KNOWN.iter().map(|row| of("faults", row)));
+    list
+}
