@@ -30,6 +30,9 @@ pub enum Command {
     /// Run a guest; its serial port is this terminal.
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArguments>),
+    /// Judge the instructions by every oracle, on every engine, and print a matrix of what agrees.
+    #[command(after_help = CONFORM_HELP)]
+    Conform(ConformArguments),
     /// Print the completions of a shell, to be read by it.
     Completions {
         /// The shell.
@@ -48,6 +51,59 @@ Examples:
   dragoman run vmlinuz --initrd initramfs.cpio.gz --append 'console=ttyS0 quiet'
   dragoman run vmlinux --memory 2G --serial unix:/tmp/console --debugcon file:debug.log
   dragoman run test.elf --debug-exit --timeout 10";
+
+const CONFORM_HELP: &str =
+    "The rows of tests/insn are in this program; ROWS are judged beside them. The format of rows is described in
+tests/insn/README.md: `mode | bytes | text | in => out ; source`, one a line.
+The matrix and the first difference of each mnemonic go to standard output. The host's processor judges generated cases, and
+is judged by rows as the engine `host`, on x86-64 Linux.
+
+Exit status: 0 no difference that is not on a written list; 1 at least one; 2 bad usage; 4 a file cannot be used.
+
+Examples:
+  dragoman conform
+  dragoman conform --filter x87,'padd*' --oracle native --cases 10000
+  dragoman conform my.rows --engine interp,host --oracle rows --json";
+
+/// The options of `conform`.
+#[derive(Args)]
+pub struct ConformArguments {
+    /// Files of rows of your own, or folders of them, to be judged beside those of this build.
+    #[arg(value_name = "ROWS")]
+    pub rows: Vec<PathBuf>,
+
+    /// The engines, between commas; all unless given.
+    #[arg(long, value_name = "ENGINE", value_delimiter = ',')]
+    pub engine: Vec<String>,
+
+    /// The oracles, between commas; all unless given.
+    #[arg(long, value_name = "ORACLE", value_delimiter = ',')]
+    pub oracle: Vec<String>,
+
+    /// Only instructions of these classes or with these mnemonics, between commas; `*` stands for anything.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+
+    /// A file of vectors in the MOO format, or a folder of them; those in tests/vectors, where that is, unless given.
+    #[arg(long, value_name = "PATH")]
+    pub vectors: Option<PathBuf>,
+
+    /// What generated cases follow from: the same number makes the same ones.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// How many generated cases of each encoding are compared with the host's processor.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub cases: u64,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+
+    /// List the classes, engines and oracles, and which of them can be had on this host.
+    #[arg(long)]
+    pub list: bool,
+}
 
 /// The options of `run`.
 #[derive(Args)]

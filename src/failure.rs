@@ -4,10 +4,14 @@ use std::{fmt::Display, process::ExitCode};
 
 use dragoman_accel::AccelError;
 
-/// The exit statuses that scripts rely on. Odd ones belong to the guest.
+/// The exit statuses that scripts rely on. Of `run`, odd ones belong to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
+    /// All is well.
+    Success = 0,
+    /// `conform` found a difference.
+    Differs = 1,
     /// Bad usage.
     Usage = 2,
     /// A file or a resource of the host cannot be used.

@@ -4,6 +4,7 @@
 //! What a machine is made of lives in the other crates.
 
 mod cli;
+mod conform;
 mod failure;
 mod machine;
 mod units;
@@ -12,6 +13,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use cli::{Cli, Command};
+use conform::Verdict;
 use failure::{Failure, Status};
 use machine::Outcome;
 
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     };
     env_logger::Builder::from_env(env_logger::Env::new().filter("DRAGOMAN_LOG")).target(env_logger::Target::Stderr).init();
     match dispatch(cli.command) {
-        Ok(outcome) => finish(outcome),
+        Ok(status) => status,
         Err(failure) => {
             eprintln!("dragoman: {failure}");
             failure.status().into()
@@ -30,18 +32,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<Outcome, Failure> {
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Run(arguments) => match cli::answer_help(&arguments) {
             Some(text) => {
                 print!("{text}");
-                Ok(Outcome::PoweredOff)
+                Ok(ExitCode::SUCCESS)
             }
-            None => machine::run(arguments.into_config()?),
+            None => Ok(finish(machine::run(arguments.into_config()?)?)),
         },
+        Command::Conform(arguments) => Ok(match conform::run(&arguments)? {
+            Verdict::Signal(signal) => end_by(signal),
+            verdict => Status::from(verdict).into(),
+        }),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dragoman", &mut std::io::stdout());
-            Ok(Outcome::PoweredOff)
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -58,14 +64,17 @@ fn finish(outcome: Outcome) -> ExitCode {
         Outcome::HaltedForever => Status::HaltedForever.into(),
         Outcome::ResetRefused => Status::ResetRefused.into(),
         Outcome::TimedOut => Status::TimedOut.into(),
-        Outcome::Signal(signal) => {
-            if signal_hook::low_level::emulate_default_handler(signal).is_ok() {
-                // It ends the process, if not at once: a system that is emulated delivers it a little later.
-                std::thread::sleep(LATE_SIGNAL);
-            }
-            Status::Internal.into()
-        }
+        Outcome::Signal(signal) => end_by(signal),
     }
+}
+
+/// Ends as a program does that does not catch `signal`.
+fn end_by(signal: i32) -> ExitCode {
+    if signal_hook::low_level::emulate_default_handler(signal).is_ok() {
+        // It ends the process, if not at once: a system that is emulated delivers it a little later.
+        std::thread::sleep(LATE_SIGNAL);
+    }
+    Status::Internal.into()
 }
 
 /// Help and version go to standard output; what is wrong with a command line, to standard error in one sentence.

@@ -1,6 +1,7 @@
 //! Tests that start the program: what a user sees and types, and nothing of its insides.
 
 mod command_line;
+mod conform;
 mod crash;
 mod guest;
 mod images;
