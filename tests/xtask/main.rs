@@ -6,6 +6,7 @@
 mod apt;
 mod bench;
 mod cache;
+mod conform_report;
 mod cpio;
 mod cross;
 mod demo;
@@ -52,6 +53,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Fill the instruction rows of tests/insn from this host's processor, or check them
     Record(record::Options),
+    /// Judge all instructions and write the page that is kept in the repository
+    ConformReport(conform_report::Options),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&places, &options),
         Command::Fuzz(options) => fuzz::run(&places, &options),
         Command::Record(options) => record::run(&places, &options),
+        Command::ConformReport(options) => conform_report::run(&places, &options),
     });
     match outcome {
         Ok(status) => status,

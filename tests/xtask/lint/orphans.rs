@@ -30,6 +30,8 @@ fn crate_roots(manifest: &File, known: &BTreeSet<&str>) -> Vec<String> {
     let Some(folder) = manifest.path.strip_suffix("Cargo.toml") else { return Vec::new() };
     let Some(table) = manifest.text().and_then(|text| text.parse::<toml::Table>().ok()) else { return Vec::new() };
     let mut paths: Vec<String> = ["src/lib.rs", "src/main.rs", "build.rs"].map(|path| format!("{folder}{path}")).into();
+    let script = table.get("package").and_then(|package| package.get("build")).and_then(toml::Value::as_str);
+    paths.extend(script.map(|path| tidy(&format!("{folder}{path}"))));
     for kind in ["lib", "bin", "test", "bench", "example"] {
         let Some(targets) = table.get(kind) else { continue };
         let one = std::slice::from_ref(targets);
@@ -176,7 +178,11 @@ mod tests {
     #[test]
     fn paths_inline_modules_and_targets_are_followed() {
         let files = [
-            file("Cargo.toml", "[package]\nname = 'a'\nautotests = false\n[[test]]\nname = 'boot'\npath = 'tests/boot.rs'\n"),
+            file(
+                "Cargo.toml",
+                "[package]\nname = 'a'\nautotests = false\nbuild = 'src/script.rs'\n[[test]]\nname = 'boot'\npath = 'tests/boot.rs'\n",
+            ),
+            file("src/script.rs", ""),
             file("src/main.rs", "mod outer {\n    mod inner;\n}\nmod after;\n#[path = \"odd/place.rs\"]\nmod place;\n"),
             file("src/outer/inner.rs", ""),
             file("src/after.rs", ""),
