@@ -1,6 +1,8 @@
 //! From an encoding's bytes to a case: registers such that its memory operands lie in mapped pages, and values in registers
 //! and memory that are worth trying.
 
+use dragoman_frontend::model::{CpuModel, Feature};
+use dragoman_state::Xcr0;
 use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, UsedMemory};
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     indices::SPREAD,
     refused::refuse,
     steer::value_of,
-    traits::is_bit_test,
+    traits::{is_bit_test, is_large_image, restores_large_image},
     values::{self, Flavour},
 };
 use crate::{
@@ -26,6 +28,9 @@ const PAGES_OF_DATA: u64 = 4;
 const ATTEMPTS: usize = 8;
 /// One case of so many lists is made invalid.
 const REFUSED: u64 = 4;
+
+/// The image of x87, SSE and AVX, header included.
+const LARGE_IMAGE: u64 = 832;
 
 /// How much is set and compared before and after what an instruction touches.
 const AROUND: u64 = 16;
@@ -56,6 +61,8 @@ pub struct Generator {
     pub(super) info: InstructionInfoFactory,
     maps: Vec<PageMap>,
     pub(super) style: Style,
+    /// The state components that images are made of: those of the model that has everything.
+    pub(super) components: u64,
 }
 
 impl Generator {
@@ -72,7 +79,14 @@ impl Generator {
                 _ => map.add(DATA + PAGE, Access::ReadOnly),
             }
         }
-        Self { random: Random::new(seed), info: InstructionInfoFactory::new(), maps, style: Style::Any }
+        let has_avx = CpuModel::most().has(Feature::Avx);
+        let components = (Xcr0::X87 | Xcr0::SSE | if has_avx { Xcr0::AVX } else { Xcr0::empty() }).bits();
+        Self { random: Random::new(seed), info: InstructionInfoFactory::new(), maps, style: Style::Any, components }
+    }
+
+    /// Goes on as a generator of `seed` begins.
+    pub fn restart(&mut self, seed: u64) {
+        self.random = Random::new(seed);
     }
 
     /// The page maps that its cases use.
@@ -109,7 +123,7 @@ impl Generator {
     }
 
     /// One case of `insn`. `None` where it would not come to an end, or cannot be set up.
-    fn case(&mut self, mode: Mode, bytes: &[u8], insn: Instruction) -> Option<Generated> {
+    pub(super) fn case(&mut self, mode: Mode, bytes: &[u8], insn: Instruction) -> Option<Generated> {
         let inside = insn.ip()..insn.next_ip();
         if insn.op_count() > 0 && is_near_branch(insn.op0_kind()) && inside.contains(&insn.near_branch_target()) {
             return None;
@@ -220,6 +234,22 @@ impl Generator {
                 to.copy_from_slice(bytes);
             }
         };
+        if restores_large_image(insn) {
+            let mut header = [0; 64];
+            header[0] = random.bits() as u8 & self.components as u8;
+            let is_compacted = matches!(insn.mnemonic(), Mnemonic::Xrstors | Mnemonic::Xrstors64) || random.one_in(2);
+            if is_compacted {
+                (header[8], header[15]) = (header[0] | random.bits() as u8 & self.components as u8, 0x80);
+            }
+            if random.one_in(16) {
+                header[random.below(64) as usize] ^= 1 << random.below(8);
+            }
+            put(operand, 512, &header);
+            put(operand, 24, &(random.bits() as u32 & 0xffff).to_le_bytes());
+            // How many bits of a pointer there are is the processor's own affair.
+            put(operand, 14, &[0; 2]);
+            put(operand, 22, &[0; 2]);
+        }
         match insn.mnemonic() {
             Mnemonic::Fxrstor | Mnemonic::Fxrstor64 => {
                 let mxcsr = (random.bits() as u32 & 0xffff) | u32::from(random.one_in(8)) << 20;
@@ -230,7 +260,7 @@ impl Generator {
                     put(operand, 22, &[0; 2]);
                 }
             }
-            Mnemonic::Ldmxcsr => {
+            Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr => {
                 put(operand, 0, &((random.bits() as u32 & 0xffff) | u32::from(random.one_in(8)) << 20).to_le_bytes())
             }
             Mnemonic::Fbld => {
@@ -260,6 +290,7 @@ fn is_near_branch(kind: OpKind) -> bool {
 fn special_size(insn: &Instruction) -> u64 {
     match insn.mnemonic() {
         Mnemonic::Fxsave | Mnemonic::Fxsave64 | Mnemonic::Fxrstor | Mnemonic::Fxrstor64 => 512,
+        _ if is_large_image(insn) => LARGE_IMAGE,
         Mnemonic::Fnsave | Mnemonic::Fsave | Mnemonic::Frstor => 108,
         Mnemonic::Fnstenv | Mnemonic::Fstenv | Mnemonic::Fldenv => 28,
         _ => 16,

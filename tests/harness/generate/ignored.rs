@@ -25,6 +25,14 @@ pub enum Ignored {
 /// The page of system calls that Linux maps into every process.
 const SYSTEM_CALL_PAGE: std::ops::Range<u64> = 0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000;
 
+/// The longest instruction.
+const LONGEST: usize = 15;
+
+/// Whether an instruction that is none ended so for its length.
+fn is_length(end: End) -> bool {
+    matches!(end, End::Fault { vector: vector::GP, .. })
+}
+
 /// Why `native`, which the host made of a case, and `got`, which an engine did, are not to be compared.
 pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option<Ignored> {
     let (insn, case) = (&generated.insn, &generated.case);
@@ -55,6 +63,10 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
     if is_strict && (is_environment(insn) || insn.mnemonic() == Mnemonic::Pop && insn.op0_register().is_segment_register()) {
         // What of a long image must be aligned, and how much of its slot a selector is.
         return Some(Ignored::Undefined);
+    }
+    if insn.is_invalid() && case.code_length as usize >= LONGEST && is_length(native.end) != is_length(got.end) {
+        // Too long, and no instruction.
+        return Some(Ignored::Order);
     }
     let both_fault = native.end != End::Done && got.end != End::Done;
     let is_alignment = |end| matches!(end, End::Fault { vector: vector::AC, .. });

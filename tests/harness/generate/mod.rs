@@ -1,8 +1,10 @@
 //! Cases made up by a generator: every encoding that a model of processor has, with random operands, registers and memory
 //! in which special values are frequent. The same seed gives the same cases on every machine.
 
+mod bytes;
 mod case;
 mod compare;
+mod describe;
 mod form;
 mod ignored;
 mod indices;
@@ -12,10 +14,12 @@ mod refused;
 mod registers;
 mod scope;
 mod steer;
+mod tally;
 mod traits;
 mod values;
 mod vex;
 
+pub use bytes::LeftOut;
 pub use case::{Generated, Generator};
 pub use compare::{Tolerance, differences, tolerance};
 pub use form::Form;
@@ -26,6 +30,7 @@ pub use registers::arithmetic_flags;
 pub(crate) use registers::x87;
 pub use scope::{codes, exempt, native_codes};
 pub use steer::operand_at;
+pub use tally::{Contest, Tally};
 pub(crate) use traits::is_x87;
-pub use traits::{is_bit_test, uses_mmx};
+pub use traits::{is_bit_test, is_large_image, uses_mmx};
 pub(crate) use values::{Flavour, fill, integer, quadword};

@@ -65,7 +65,7 @@ pub fn prepare(stage: &mut dyn Stage, insn: &Instruction, random: &mut Random) {
                 stage.poke(at, &[&value[..half], &value[..half]].concat());
             }
         }
-        M::Ldmxcsr => {
+        M::Ldmxcsr | M::Vldmxcsr => {
             if let Some(at) = stage.operand_at(insn) {
                 stage.poke(at, &[0x80, 0x1f, 0, 0]);
             }

@@ -7,7 +7,7 @@ use super::{
     Generator, Random,
     case::Style,
     indices::mask_register,
-    traits::{is_x87, uses_mmx},
+    traits::{is_large_image, is_x87, uses_mmx},
     values::{self, Flavour},
 };
 use crate::{RSP, Registers, case::Case};
@@ -84,6 +84,10 @@ impl Generator {
             registers.vectors[mask.number()].iter_mut().for_each(|word| {
                 *word = if is_mixed { *word ^ random.bits() & pattern } else { *word & !(1 << 63 | 1 << 31) | pattern };
             });
+        }
+        if is_large_image(insn) {
+            // The host may have more components than a model.
+            (registers.gpr[0], registers.gpr[2]) = (random.below(8) & self.components, 0);
         }
         if is_text(insn) && random.one_in(2) {
             // Lengths that are no more than a little too long.

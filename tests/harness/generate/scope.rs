@@ -11,12 +11,12 @@ pub fn exempt(code: Code) -> Option<&'static str> {
     match code.mnemonic() {
         M::Cpuid => Some("the host says what it is"),
         M::Rdtsc | M::Rdtscp => Some("the host's time"),
+        M::Rdpid => Some("the host's kernel numbers its processors"),
         M::Rdpmc => Some("the host's kernel decides who may count"),
         M::Sgdt | M::Sidt | M::Sldt | M::Smsw | M::Str => Some("the host's kernel makes up an answer, or shows its own tables"),
         M::Syscall | M::Sysenter => Some("calls the host's kernel"),
         M::Rdrand | M::Rdseed => Some("chance"),
         M::Xgetbv => Some("the host's kernel decides what is on"),
-        M::Rdpid => Some("the host's kernel puts something there"),
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => Some("not in any model"),
         M::Iret | M::Iretd | M::Iretq => Some("flags that make the host trap; rows judge it"),
         _ => None,

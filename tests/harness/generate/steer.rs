@@ -5,7 +5,7 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register}
 use super::{
     Generator,
     case::{ALL_THERE, Style},
-    traits::is_bit_test,
+    traits::{is_bit_test, is_large_image},
 };
 use crate::{
     RSP,
@@ -44,6 +44,16 @@ impl Generator {
         if insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg {
             // Hosts that trap split locks are slow at it.
             target &= !0x3f;
+        }
+        if is_large_image(insn) {
+            if !self.random.one_in(16) {
+                target &= !0x3f;
+            }
+            let address = [insn.memory_base(), insn.memory_index()].map(Register::full_register);
+            if address.contains(&Register::RAX) || address.contains(&Register::RDX) {
+                // It would be asked for components that only the host may have.
+                return None;
+            }
         }
         let wanted = target.wrapping_sub(base_of(case, insn.memory_segment()));
         let bit = is_bit_test(insn) && insn.op1_kind() == OpKind::Register;
@@ -118,7 +128,7 @@ impl Generator {
             return DATA + 0x40 + 0x40 * random.below(16);
         }
         if case.map != ALL_THERE && random.one_in(2) {
-            return DATA + PAGE - random.below(24);
+            return DATA + PAGE - random.below(40);
         }
         let offset = 0x100 + random.below(if case.map == ALL_THERE { 0x2c00 } else { 0xb00 });
         DATA + if random.one_in(2) { offset & !0xf } else { offset }

@@ -14,6 +14,20 @@ pub fn uses_mmx(insn: &Instruction) -> bool {
         || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm())
 }
 
+/// Whether it saves or restores an image of all state components that are on.
+pub fn is_large_image(insn: &Instruction) -> bool {
+    use Mnemonic as M;
+    restores_large_image(insn)
+        || matches!(insn.mnemonic(), M::Xsave | M::Xsave64 | M::Xsaveopt | M::Xsaveopt64 | M::Xsavec | M::Xsavec64)
+        || matches!(insn.mnemonic(), M::Xsaves | M::Xsaves64)
+}
+
+/// Whether it restores one.
+pub fn restores_large_image(insn: &Instruction) -> bool {
+    use Mnemonic as M;
+    matches!(insn.mnemonic(), M::Xrstor | M::Xrstor64 | M::Xrstors | M::Xrstors64)
+}
+
 /// Whether it picks one bit, which in memory may be anywhere.
 pub fn is_bit_test(insn: &Instruction) -> bool {
     matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
