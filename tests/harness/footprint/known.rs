@@ -8,7 +8,7 @@ pub const KNOWN: &[Known] = &[
     Known { who: names!(Call Jmp), what: &["changes cs"], reason: "far ones; the tables name no CS" },
     Known {
         who: codes!(Call_m1616 Call_m1632 Call_m1664),
-        what: &["depends on ss"],
+        what: &["depends on ss", "depends on segment"],
         reason: "32-bit code that is called uses the stack as SS says; the tables have 64-bit mode alone",
     },
     Known { who: names!(Retf Iret Iretd), what: &["changes cs"], reason: "the tables name no CS" },
@@ -51,6 +51,21 @@ pub const KNOWN: &[Known] = &[
         who: names!(Fxsave Fxsave64),
         what: &["depends on st*", "depends on vector*", "depends on c*", "does not write all of memory"],
         reason: "the tables do not say what is in the image, of which a part is reserved",
+    },
+    Known {
+        who: names!(Xrstor Xrstor64 Xrstors Xrstors64),
+        what: &["changes *", "moves top by *", "writes *", "does not *", "reads memory beside", "depends on *"],
+        reason: "the tables do not say what is in the image, nor which of it is asked for",
+    },
+    Known {
+        who: names!(Xsave Xsave64 Xsaveopt Xsaveopt64 Xsavec Xsavec64 Xsaves Xsaves64),
+        what: &["depends on *", "does not *", "reads memory beside", "writes memory beside"],
+        reason: "the tables do not say what is in the image, nor which of it is asked for",
+    },
+    Known {
+        who: codes!(Insertq_xmm_xmm_imm8_imm8),
+        what: &["asks for op0", "depends on op0"],
+        reason: "the tables take the destination for written alone, and a field of it is",
     },
     Known {
         who: names!(Fcomi Fcomip Fucomi Fucomip),

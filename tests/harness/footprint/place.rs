@@ -8,7 +8,7 @@ use iced_x86::Register;
 pub enum Place {
     /// A general-purpose register, eight bytes.
     Gpr(u8),
-    /// A vector register, 64 bytes.
+    /// A vector register, 64 bytes, of which [`VECTOR`] are there.
     Vector(u8),
     /// A physical register of the x87 unit, ten bytes; an MMX register is its lower eight.
     X87(u8),
@@ -32,6 +32,9 @@ pub enum Spoil {
 /// A set of a place's bytes, one bit each.
 pub type Bytes = u64;
 
+/// What there is of a vector register on a processor without AVX-512: the tables have more written.
+pub const VECTOR: Bytes = 0xffff_ffff;
+
 impl Place {
     /// Every place that an instruction of `register_count` general-purpose registers can name.
     pub fn all(register_count: usize) -> impl Iterator<Item = Self> {
@@ -53,7 +56,7 @@ impl Place {
             RIP | EIP => return None,
             AH | BH | CH | DH => (Self::Gpr(register.full_register().number() as u8), 0b10),
             _ if register.is_gpr() => (Self::Gpr(register.full_register().number() as u8), low(register.size())),
-            _ if register.is_vector_register() => (Self::Vector(number), low(register.size())),
+            _ if register.is_vector_register() => (Self::Vector(number), low(register.size()) & VECTOR),
             _ if register.is_st() => (Self::X87((top as u8 + number) & 7), low(10)),
             _ if register.is_mm() => (Self::X87(number), low(8)),
             _ if register.is_segment_register() => (Self::Segment(number), 1),

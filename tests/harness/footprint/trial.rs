@@ -6,7 +6,7 @@ use iced_x86::{CpuidFeature, Instruction, Mnemonic, OpKind};
 use super::{
     bench::{Decoded, Run, Start},
     expected::{Expected, FLAGS, flag_word},
-    place::{Bytes, Place},
+    place::{Bytes, Place, VECTOR},
 };
 use crate::{Mode, generate::uses_mmx};
 
@@ -74,7 +74,7 @@ impl<'a> Trial<'a> {
         match place {
             Place::Gpr(_) if self.mode == Mode::Long64 => 0xff,
             Place::Gpr(_) => 0x0f,
-            Place::Vector(_) => u64::MAX,
+            Place::Vector(_) => VECTOR,
             Place::X87(_) => 0x3ff,
             Place::Segment(_) | Place::Control(_) | Place::Debug(_) => 1,
         }

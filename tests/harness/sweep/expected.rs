@@ -32,7 +32,7 @@ pub fn expected(scene: &Scene, trouble: Trouble, zone: Zone) -> Expected {
             let at = operand.at(&scene.state).wrapping_add_signed(scene.step().wrapping_mul(k as i64));
             let first = zone.first(at, operand.size).filter(|_| trouble.refuses(operand.is_write, cpl));
             let is_late = operand.alignment == Alignment::AfterSegment && trouble.is_of_segment() && first.is_some();
-            if operand.alignment != Alignment::Free && at % 16 != 0 && !is_late {
+            if operand.alignment != Alignment::Free && at % operand.boundary != 0 && !is_late {
                 return Expected { ends: vec![End::Fault { vector: vector::GP, error: 0, address: 0 }], done: k };
             }
             let Some(first) = first else { continue };

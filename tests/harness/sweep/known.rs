@@ -16,6 +16,16 @@ pub const KNOWN: &[Known] = &[
         reason: "what was pushed before lies below the stack pointer, which has not moved; so it does on processors",
     },
     Known {
+        who: names!(Vgatherdps Vgatherdpd Vgatherqps Vgatherqpd Vpgatherdd Vpgatherdq Vpgatherqd Vpgatherqq),
+        what: &["changes registers"],
+        reason: "what lies above a mask of 128 bits is cleared at once, as by processors",
+    },
+    Known {
+        who: names!(Vcvtps2ph),
+        what: &["changes registers"],
+        reason: "the flags of the conversion are set before its result is written, as by processors",
+    },
+    Known {
         who: names!(Arpl),
         what: &["gives another error code"],
         reason: "it reads, and writes only where the level is to change; so do processors",
@@ -24,6 +34,13 @@ pub const KNOWN: &[Known] = &[
         who: codes!(Call_m1616 Call_m1632 Call_m1664),
         what: &["raises another exception"],
         reason: "the stack is used as the code that is called uses it, 32-bit code with half of the pointer; so by processors",
+    },
+    Known {
+        who: names!(
+            Xsave Xsave64 Xsaveopt Xsaveopt64 Xsavec Xsavec64 Xsaves Xsaves64 Xrstor Xrstor64 Xrstors Xrstors64
+        ),
+        what: &["gives another address"],
+        reason: "the header of the image, or its end, is looked for first, as by processors",
     },
     Known {
         who: names!(Fxsave Fxsave64 Fxrstor Fxrstor64),

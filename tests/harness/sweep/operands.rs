@@ -1,9 +1,12 @@
 //! The memory that an instruction touches, as the decoder's tables have it, and the registers that decide where it is.
 
 use dragoman_state::{Gpr, VcpuState};
-use iced_x86::{CpuidFeature, Instruction, InstructionInfoFactory, Mnemonic as M, OpAccess, Register, UsedMemory};
+use iced_x86::{CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic as M, OpAccess, Register, UsedMemory};
 
-use crate::operand::{address, value};
+use crate::{
+    generate::is_large_image,
+    operand::{address, value},
+};
 
 /// One stretch of memory.
 #[derive(Clone, Copy, Debug)]
@@ -15,11 +18,13 @@ pub struct Operand {
     pub is_write: bool,
     /// It lies in the stack segment.
     pub is_stack: bool,
-    /// Whether an address that is not a multiple of sixteen is refused.
+    /// Whether an address that is not a multiple of `boundary` is refused.
     pub alignment: Alignment,
+    /// What it is aligned to, where it must be.
+    pub boundary: u64,
 }
 
-/// When it is found out that an operand is not aligned to sixteen bytes: #GP(0).
+/// When it is found out that an operand is not aligned to its boundary: #GP(0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alignment {
     /// It need not be.
@@ -39,34 +44,51 @@ pub fn operands(factory: &mut InstructionInfoFactory, insn: &Instruction) -> Vec
             let size = match memory.memory_size().size() {
                 // The tables leave the size of repeated instructions open, and that of CLFLUSH.
                 0 if insn.is_string_instruction() => insn.memory_size().size(),
+                // The legacy area and the header, which all of them touch.
+                0 if is_large_image(insn) => 576,
                 0 => 1,
                 size => size,
             };
+            let (alignment, boundary) = alignment(insn, size);
             Operand {
                 memory,
                 size: size as u64,
                 is_write: matches!(memory.access(), A::Write | A::CondWrite | A::ReadWrite | A::ReadCondWrite),
                 is_stack: memory.segment() == Register::SS,
-                alignment: alignment(insn, size),
+                alignment,
+                boundary,
             }
         })
         .collect()
 }
 
-/// Which operands must be aligned: those of sixteen bytes, but for a few instructions, and the large image.
-/// SDM: vol. 1 §10.2.3, vol. 2 table 2-15 (the exception classes), FXSAVE, CMPXCHG16B.
-fn alignment(insn: &Instruction, size: usize) -> Alignment {
+/// Which operands must be aligned: those of sixteen bytes, but for a few instructions, and the large images; with VEX, only
+/// those of aligned and non-temporal moves. SDM: vol. 1 §10.2.3, §14.9, vol. 2 table 2-15 (the exception classes), FXSAVE,
+/// CMPXCHG16B, XSAVE.
+fn alignment(insn: &Instruction, size: usize) -> (Alignment, u64) {
     use CpuidFeature as C;
     const VECTOR: [CpuidFeature; 9] = [C::SSE, C::SSE2, C::SSE3, C::SSSE3, C::SSE4_1, C::SSE4_2, C::AES, C::PCLMULQDQ, C::SHA];
     let is_vector = insn.code().cpuid_features().iter().any(|feature| VECTOR.contains(feature));
-    match insn.mnemonic() {
+    if insn.code().encoding() == EncodingKind::VEX {
+        return match insn.mnemonic() {
+            M::Vmovaps | M::Vmovapd | M::Vmovdqa | M::Vmovntps | M::Vmovntpd | M::Vmovntdq | M::Vmovntdqa => {
+                (Alignment::First, size as u64)
+            }
+            _ => (Alignment::Free, 1),
+        };
+    }
+    if is_large_image(insn) {
+        return (Alignment::AfterSegment, 64);
+    }
+    let alignment = match insn.mnemonic() {
         M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 => Alignment::AfterSegment,
         M::Cmpxchg16b => Alignment::First,
         M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Maskmovdqu => Alignment::Free,
         M::Pcmpestri | M::Pcmpestri64 | M::Pcmpestrm | M::Pcmpestrm64 | M::Pcmpistri | M::Pcmpistrm => Alignment::Free,
         _ if is_vector && size == 16 => Alignment::First,
         _ => Alignment::Free,
-    }
+    };
+    (alignment, 16)
 }
 
 impl Operand {
@@ -82,7 +104,7 @@ impl Operand {
 
     /// Whether its address is in the instruction itself.
     pub fn is_absolute(&self) -> bool {
-        self.memory.base() == Register::None && self.memory.index() == Register::None
+        self.memory.base() == Register::None && !self.memory.index().is_gpr()
     }
 
     /// The register that a string instruction moves on.
@@ -98,7 +120,9 @@ impl Operand {
     /// Sets registers so that it is at `target`. False where they cannot be.
     pub fn aim(&self, state: &mut VcpuState, target: u64) -> bool {
         let wanted = self.offset(state, target).wrapping_sub(self.memory.displacement());
-        let (base, index, scale) = (self.memory.base(), self.memory.index(), u64::from(self.memory.scale()));
+        let (base, scale) = (self.memory.base(), u64::from(self.memory.scale()));
+        // The indices of a gather are all zero here.
+        let index = if self.memory.index().is_gpr() { self.memory.index() } else { Register::None };
         match (base, index) {
             (Register::None, Register::None) => {}
             (base, Register::None) => set(state, base, wanted),

@@ -69,7 +69,14 @@ impl Scene {
         }
         // Masks that select every byte.
         match self.insn.mnemonic() {
-            M::Maskmovdqu => state.vectors.registers.iter_mut().for_each(|register| register[..2].fill(u64::MAX)),
+            M::Maskmovdqu | M::Vmaskmovdqu | M::Vmaskmovps | M::Vmaskmovpd | M::Vpmaskmovd | M::Vpmaskmovq => {
+                state.vectors.registers.iter_mut().for_each(|register| register[..4].fill(u64::MAX))
+            }
+            // One place for all elements, and all of them wanted.
+            _ if self.insn.is_vsib() => {
+                state.vectors.registers[self.insn.memory_index().number()].fill(0);
+                state.vectors.registers[self.insn.op2_register().number()][..4].fill(u64::MAX);
+            }
             M::Maskmovq => (0..8).for_each(|n| state.x87.set_mmx(n, u64::MAX)),
             _ => {}
         }
@@ -102,6 +109,13 @@ impl Scene {
         let first = self.operands[0].at(&self.state);
         match insn.mnemonic() {
             M::Fxrstor | M::Fxrstor64 => self.poke(first, &[0; 512]),
+            M::Xrstor | M::Xrstor64 => self.poke(first, &[0; 576]),
+            M::Xrstors | M::Xrstors64 => {
+                const COMPACTED: usize = 527;
+                let mut image = [0; 576];
+                image[COMPACTED] = 0x80;
+                self.poke(first, &image);
+            }
             M::Lgdt | M::Lidt => {
                 let table = if insn.mnemonic() == M::Lgdt { self.state.gdtr } else { self.state.idtr };
                 self.poke(first, &table.limit.to_le_bytes());
