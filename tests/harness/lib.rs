@@ -11,6 +11,7 @@ pub mod footprint;
 pub mod generate;
 pub mod judge;
 pub mod known;
+pub mod kvm;
 pub mod layout;
 pub mod matrix;
 mod mode;

@@ -26,6 +26,20 @@ pub const fn has_error_code(vector: u8) -> bool {
     matches!(vector, vector::DF | vector::TS | vector::NP | vector::SS | vector::GP | vector::PF | vector::AC)
 }
 
+/// What lies below the stack pointer where exceptions are pushed onto the running stack, to be put back.
+pub fn below_stack(memory: &Memory, mode: Mode, start: &VcpuState) -> Vec<(u64, Vec<u8>)> {
+    const FRAME: u64 = 16;
+    if mode.is_long() || start.cpl() != 0 {
+        return Vec::new();
+    }
+    let stack = start.segment(SegmentIndex::Ss);
+    let mask = if stack.attributes.is_big() { 0xffff_ffff } else { 0xffff };
+    let at = stack.base + (start.gpr[Gpr::RSP].wrapping_sub(FRAME) & mask);
+    let mut bytes = vec![0; FRAME as usize];
+    memory.read(at, &mut bytes);
+    vec![(at, bytes)]
+}
+
 /// The vector whose handler `state` is at, if it is at one.
 fn handler(mode: Mode, state: &VcpuState) -> Option<u8> {
     let at = if mode == Mode::Real16 { state.segment(SegmentIndex::Cs).base + state.rip } else { state.rip };

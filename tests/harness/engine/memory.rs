@@ -178,6 +178,15 @@ impl Memory {
         }
     }
 
+    /// Fills every page below the page tables that belongs to nobody with `byte`.
+    pub fn fill_rest(&self, byte: u8) {
+        let bytes = [byte; PAGE as usize];
+        for page in (PAGE..FRAMES.start).step_by(PAGE as usize).filter(|page| self.physical(*page).is_none()) {
+            // There is a hole where the screen's memory is on a PC.
+            let _ = self.ram.write(GuestPhys(page), &bytes);
+        }
+    }
+
     /// The case's pages that hold no code, and what each holds now.
     pub fn data_pages(&self) -> impl Iterator<Item = (u64, [u8; PAGE as usize])> {
         self.pages.iter().filter(|mapped| !mapped.access.is_executable()).map(|mapped| {

@@ -3,6 +3,7 @@
 mod delivery;
 mod memory;
 mod rig;
+mod stand;
 mod surroundings;
 pub(crate) mod tables;
 mod template;
@@ -11,8 +12,10 @@ use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
 
 pub use delivery::{Delivered, has_error_code};
+pub(crate) use delivery::{below_stack, take_back};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
+pub use stand::Stand;
 pub use surroundings::Ports;
 pub use tables::{Page as SystemPage, pages as system_pages};
 pub use template::{load as set_user_view, read as user_view, segment};

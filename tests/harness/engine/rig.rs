@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use dragoman_accel::{AccelError, Accelerator, ExitReason, Vcpu, VcpuContext, VcpuHandle, World};
 use dragoman_frontend::model::CpuModel;
-use dragoman_state::{Activity, Gpr, RFlags, VcpuId, VcpuState};
+use dragoman_state::{Activity, RFlags, VcpuId, VcpuState};
 use iced_x86::Instruction;
 
 use super::{
     delivery::{self, Delivered},
     memory::Memory,
+    stand::Stand,
     surroundings::{Ports, StandingClock},
     template,
 };
@@ -30,6 +31,9 @@ pub enum RigError {
         /// What it said.
         source: AccelError,
     },
+    /// A machine that is not ours did not get through.
+    #[error("{0}")]
+    GaveUp(String),
     /// There is no memory for it.
     #[error("a test stand cannot be had: {0}")]
     Memory(#[from] dragoman_devices::memory::MemoryError),
@@ -118,7 +122,7 @@ impl Rig {
     }
 
     fn run_shape(&mut self, mode: Mode, start: &VcpuState, repeated: &[bool]) -> Result<Finish, RigError> {
-        let below_stack = self.save_below_stack(mode, start);
+        let below_stack = delivery::below_stack(&self.memory, mode, start);
         self.vcpu.load(start).map_err(|source| self.failed(source))?;
         let mut state = start.clone();
         for is_repeated in repeated {
@@ -194,20 +198,6 @@ impl Rig {
         Ok(finish)
     }
 
-    /// What lies below the stack pointer where exceptions are pushed onto the running stack, to be put back.
-    fn save_below_stack(&self, mode: Mode, start: &VcpuState) -> Vec<(u64, Vec<u8>)> {
-        const FRAME: u64 = 16;
-        if mode.is_long() || start.cpl() != 0 {
-            return Vec::new();
-        }
-        let stack = start.segment(dragoman_state::SegmentIndex::Ss);
-        let mask = if stack.attributes.is_big() { 0xffff_ffff } else { 0xffff };
-        let at = stack.base + (start.gpr[Gpr::RSP].wrapping_sub(FRAME) & mask);
-        let mut bytes = vec![0; FRAME as usize];
-        self.memory.read(at, &mut bytes);
-        vec![(at, bytes)]
-    }
-
     /// Runs a case of user code, as the host's processor would. The memory that [`Rig::prepare`] mapped must be the case's.
     pub fn run_case(&mut self, case: &Case) -> Result<Outcome, RigError> {
         let repeated = shape(case.mode, case.code());
@@ -245,6 +235,28 @@ impl Rig {
         if now[..length] != case.code[..length] {
             self.memory.write(case.code_at, &case.code[..length]);
         }
+    }
+}
+
+impl Stand for Rig {
+    fn prepare(&mut self, mode: Mode, map: &PageMap) {
+        Rig::prepare(self, mode, map);
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    fn run(&mut self, mode: Mode, start: &VcpuState, code: &[u8]) -> Result<Finish, RigError> {
+        Rig::run(self, mode, start, code)
     }
 }
 

@@ -8,7 +8,10 @@ mod setup;
 use std::collections::BTreeMap;
 
 use dragoman_accel::Accelerator;
-use dragoman_frontend::{fault::vector, model::ModelError};
+use dragoman_frontend::{
+    fault::vector,
+    model::{CpuModel, ModelError},
+};
 use dragoman_state::{Segment, VcpuState};
 
 pub use difference::Difference;
@@ -19,7 +22,7 @@ pub use setup::{Fill, Setup};
 use crate::{
     Mode,
     case::End,
-    engine::{self, Finish, Rig, RigError},
+    engine::{self, Finish, Rig, RigError, Stand},
     layout::{self, KERNEL_STACK, PAGE},
     row::{Place, Row, Target},
 };
@@ -38,11 +41,14 @@ pub enum Verdict {
     Differs(Vec<Difference>),
 }
 
-/// One engine, judged by rows.
+/// Makes a processor of a model.
+type Maker<'a> = Box<dyn Fn(CpuModel) -> Result<Box<dyn Stand>, RigError> + 'a>;
+
+/// One engine, or something else that can run them, judged by rows.
 pub struct Judge<'a> {
-    engine: &'a dyn Accelerator,
+    make: Maker<'a>,
     /// A processor for each set of features that rows ask for.
-    rigs: BTreeMap<String, Rig>,
+    stands: BTreeMap<String, Box<dyn Stand>>,
 }
 
 /// A variation of a row, and what it must lead to.
@@ -56,23 +62,28 @@ struct Variant {
 impl<'a> Judge<'a> {
     /// A judge of `engine`.
     pub fn new(engine: &'a dyn Accelerator) -> Self {
-        Self { engine, rigs: BTreeMap::new() }
+        Self::of(move |model| Ok(Box::new(Rig::new(engine, model)?)))
+    }
+
+    /// A judge of what `make` makes.
+    pub fn of(make: impl Fn(CpuModel) -> Result<Box<dyn Stand>, RigError> + 'a) -> Self {
+        Self { make: Box::new(make), stands: BTreeMap::new() }
     }
 
     /// Runs `row` in all its variants.
     pub fn judge(&mut self, row: &Row) -> Result<Verdict, RigError> {
         let key = row.features();
-        if !self.rigs.contains_key(&key) {
+        if !self.stands.contains_key(&key) {
             let model = match row.model() {
                 Ok(model) => model,
                 Err(error @ ModelError::NotImplemented(_)) => return Ok(Verdict::Skipped(error.to_string())),
                 Err(error) => return Ok(Verdict::Differs(vec![Difference::new("cpu=", "a feature", error)])),
             };
-            self.rigs.insert(key.clone(), Rig::new(self.engine, model)?);
+            self.stands.insert(key.clone(), (self.make)(model)?);
         }
-        let Some(rig) = self.rigs.get_mut(&key) else { return Ok(Verdict::Skipped("there is no such processor".into())) };
+        let Some(stand) = self.stands.get_mut(&key) else { return Ok(Verdict::Skipped("there is no such processor".into())) };
         for variant in variants(row) {
-            let mut found = run(rig, row, &variant)?;
+            let mut found = run(&mut **stand, row, &variant)?;
             if !found.is_empty() {
                 for difference in &mut found {
                     difference.what = format!("{}{}", variant.what, difference.what);
@@ -97,7 +108,7 @@ fn variants(row: &Row) -> Vec<Variant> {
 }
 
 /// Runs one variant; what is not as it should be.
-fn run(rig: &mut Rig, row: &Row, variant: &Variant) -> Result<Vec<Difference>, RigError> {
+fn run(rig: &mut dyn Stand, row: &Row, variant: &Variant) -> Result<Vec<Difference>, RigError> {
     let mut setup = Setup::of(row, variant.fill);
     rig.memory_mut().forget();
     rig.prepare(row.mode, &setup.map);
@@ -132,7 +143,7 @@ struct Expected {
 }
 
 impl Expected {
-    fn of(row: &Row, variant: &Variant, setup: &Setup, rig: &Rig, code: &[u8]) -> Self {
+    fn of(row: &Row, variant: &Variant, setup: &Setup, rig: &dyn Stand, code: &[u8]) -> Self {
         let mut state = setup.state.clone();
         let instructions = row.mode.instructions(code);
         let (last, end) = instructions.last().map_or((0, 0), |insn| (insn.ip(), insn.next_ip()));
@@ -165,7 +176,7 @@ impl Expected {
         Self { state, image, ports }
     }
 
-    fn compare(&mut self, row: &Row, variant: &Variant, finish: &Finish, rig: &Rig) -> Vec<Difference> {
+    fn compare(&mut self, row: &Row, variant: &Variant, finish: &Finish, rig: &dyn Stand) -> Vec<Difference> {
         let mut found = Vec::new();
         let expected = if variant.is_undefined { Some((6, None)) } else { row.fault.map(|fault| (fault.vector, fault.error)) };
         let got = match finish.end {
@@ -229,7 +240,7 @@ fn overwrite(image: &mut Image, at: u64, bytes: &[u8]) {
 }
 
 /// What a segment register that holds `selector` hides, by the tables in memory.
-fn hidden(rig: &Rig, mode: Mode, selector: u16) -> Segment {
+fn hidden(rig: &dyn Stand, mode: Mode, selector: u16) -> Segment {
     let plain = engine::segment(mode, selector);
     if mode == Mode::Real16 || mode == Mode::Vm86 || selector & !3 == 0 {
         return plain;

@@ -1,0 +1,87 @@
+//! The rows that user code cannot run, in the host's KVM.
+
+use std::collections::BTreeMap;
+
+use dragoman_frontend::model::Feature;
+use harness::{
+    engine::{RigError, Stand},
+    judge::{Difference, Fill, Judge, Setup, Verdict},
+    kvm::{KNOWN, KvmStand},
+    native::Host,
+    row::{Place, Row, RowFile, Target},
+};
+use iced_x86::Mnemonic;
+
+/// How many failures are spelled out.
+const SHOWN: usize = 400;
+
+#[test]
+fn rows_that_user_code_cannot_run_hold_in_kvm() {
+    if let Err(error) = KvmStand::new() {
+        println!("SKIPPED: {error}");
+        return;
+    }
+    let features = Host::identify().features;
+    let mut judge = Judge::of(|_| Ok(Box::new(KvmStand::new()?) as Box<dyn Stand>));
+    let (mut agreed, mut known, mut wrong) = (0, 0, Vec::new());
+    let mut gave_up: BTreeMap<String, usize> = BTreeMap::new();
+    let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
+    let filter = std::env::var("DRAGOMAN_KVM_FILTER").unwrap_or_default();
+    for path in RowFile::list(&RowFile::folder()).expect("tests/insn is there") {
+        let file = RowFile::read(&path).expect("rows");
+        for (line, row) in file.rows().filter(|(_, row)| Setup::of(row, Fill::Zeros).case(row).is_err()) {
+            if !format!("{}: {row}", file.name).contains(&filter) {
+                continue;
+            }
+            if let Some(why) = incomparable(row, |feature| features.has(feature)) {
+                *skipped.entry(why).or_default() += 1;
+                continue;
+            }
+            match judge.judge(row) {
+                Ok(Verdict::Agrees) => agreed += 1,
+                Ok(Verdict::Skipped(_)) => *skipped.entry("the model lacks the feature").or_default() += 1,
+                Ok(Verdict::Differs(found)) if is_known(row, &found) => known += 1,
+                Ok(Verdict::Differs(found)) => {
+                    let found: Vec<_> = found.iter().map(|one| format!("    {one}")).collect();
+                    wrong.push(format!("{}:{line}: {row}\n{}", file.name, found.join("\n")));
+                }
+                Err(RigError::GaveUp(why)) => *gave_up.entry(why).or_default() += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    let failed: usize = gave_up.values().sum();
+    println!("{agreed} rows agree, {known} differ as the list says, {} differ otherwise, {failed} failed in KVM", wrong.len());
+    for (why, count) in &gave_up {
+        println!("failed: {count} rows: {why}");
+    }
+    for (why, count) in &skipped {
+        println!("left out: {count} rows: {why}");
+    }
+    assert!(agreed > 0, "no row agrees");
+    let count = wrong.len();
+    wrong.truncate(SHOWN);
+    assert!(count == 0, "{count} rows differ, and the list does not say so:\n{}", wrong.join("\n"));
+}
+
+/// Why `row` cannot be compared.
+fn incomparable(row: &Row, host_has: impl Fn(Feature) -> bool) -> Option<&'static str> {
+    let is_wanted = |(name, is_in): &(String, bool)| Feature::from_name(name).is_none_or(|feature| host_has(feature) == *is_in);
+    if !row.features.iter().all(is_wanted) {
+        return Some("the host's processor is not one that the row is about");
+    }
+    let is_shadow = |target: &Target| *target == Target::Place(Place::Shadow);
+    if row.outputs.iter().any(|output| is_shadow(&output.target)) {
+        return Some("what holds for one instruction is over when KVM stops");
+    }
+    let is_inside = |at: u64| at.wrapping_sub(row.start()) < row.bytes().len() as u64;
+    if row.outputs.iter().any(|output| output.target == Target::Place(Place::Rip) && is_inside(output.value.low())) {
+        return Some("it goes on in itself");
+    }
+    None
+}
+
+fn is_known(row: &Row, found: &[Difference]) -> bool {
+    let names: Vec<Mnemonic> = row.mode.instructions(&row.bytes()).iter().map(iced_x86::Instruction::mnemonic).collect();
+    KNOWN.iter().any(|wrong| wrong.covers(row.mode, &names, found))
+}
