@@ -45,19 +45,16 @@ pub fn run(run: &mut Run<'_>, engines: &[Engine]) -> Result<(), RunError> {
         let runs = judge.runs();
         judge_encoding(&mut judge, *code, &mut examples);
         let count = judge.runs() - runs;
-        run.line(&Subject::of(*code), ENGINE).pass += count;
         let is_idle = IDLE.iter().find(|(who, _)| who.iter().any(|who| who.is(*code)));
         let tally = run.line(&Subject::of(*code), ENGINE);
         match (judge.times(*code), is_idle) {
             (0, Some((_, reason))) => tally.skip(1, reason),
             (0, None) => tally.fail(|| First {
-                text: format!("{code:?}"),
                 expected: "it comes to an end in some case".into(),
-                got: "it never does".into(),
-                source: SOURCE.into(),
-                ..First::default()
+                got: "it never does, as not here".into(),
+                ..first_case(*code, examples.get(code))
             }),
-            _ => {}
+            _ => tally.pass += count,
         }
         if done % STRIDE == 0 {
             run.step(done, codes.len())?;
@@ -76,7 +73,7 @@ fn judge_encoding(judge: &mut Judge, code: Code, examples: &mut BTreeMap<Code, G
     let form = Form::of(code);
     // What is found of one encoding does not depend on which others there are.
     let mut generator = Generator::new(code as u64);
-    let mut list = Vec::new();
+    let (mut list, mut last) = (Vec::new(), None);
     for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
         for round in 0..MORE_ROUNDS {
             if round >= ROUNDS && judge.times(code) > 0 && !judge.is_waiting(code) {
@@ -85,6 +82,7 @@ fn judge_encoding(judge: &mut Judge, code: Code, examples: &mut BTreeMap<Code, G
             list.clear();
             generator.make(&form, mode, CASES, &mut list);
             for generated in &list {
+                last = Some(generated.clone());
                 let before = judge.found_so_far().len();
                 judge.judge(generated);
                 if judge.found_so_far().len() > before
@@ -95,6 +93,9 @@ fn judge_encoding(judge: &mut Judge, code: Code, examples: &mut BTreeMap<Code, G
             }
         }
     }
+    if let Some(last) = last.filter(|_| judge.times(code) == 0) {
+        examples.entry(code).or_insert(last);
+    }
 }
 
 fn is_unlisted(difference: &Difference) -> bool {
@@ -102,11 +103,18 @@ fn is_unlisted(difference: &Difference) -> bool {
 }
 
 fn first(difference: &Difference, text: &str, example: Option<&Generated>) -> First {
-    let expected = "what the decoder's tables list".to_owned();
+    let what = First {
+        expected: "what the decoder's tables list".into(),
+        got: difference.to_string(),
+        ..first_case(difference.code, example)
+    };
+    if example.is_some() { what } else { First { start: text.to_owned(), ..what } }
+}
+
+/// What is known of a case of `code`.
+fn first_case(code: Code, example: Option<&Generated>) -> First {
     match example {
-        Some(Generated { case, insn, .. }) => {
-            First { expected, got: difference.to_string(), ..First::of_case(case, insn, &[], SOURCE) }
-        }
-        None => First { text: text.to_owned(), expected, got: difference.to_string(), source: SOURCE.into(), ..First::default() },
+        Some(Generated { case, insn, .. }) => First::of_case(case, insn, &[], SOURCE),
+        None => First { text: format!("{code:?}"), source: SOURCE.into(), ..First::default() },
     }
 }
