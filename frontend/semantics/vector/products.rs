@@ -28,7 +28,7 @@ pub fn evaluate(op: Product, a: u128, b: u128) -> u128 {
             let product = |shift: u32| i32::from((a >> shift) as u8) * i32::from((b >> shift) as i8);
             (product(0) + product(8)).clamp(i16::MIN.into(), i16::MAX.into()) as u16
         }),
-        Product::RoundedHigh => words(a, b, |a, b| (((i32::from(a as i16) * i32::from(b as i16) >> 14) + 1) >> 1) as u16),
+        Product::RoundedHigh => words(a, b, |a, b| ((((i32::from(a as i16) * i32::from(b as i16)) >> 14) + 1) >> 1) as u16),
         Product::WideSigned => qwords(a, b, |a, b| i64::from(a as i32).wrapping_mul((b as i32).into()) as u64),
         Product::LowDwords => dwords(a, b, u32::wrapping_mul),
         Product::Signs(Lane::B) => bytes(a, b, |a, b| (a as i8).wrapping_mul((b as i8).signum()) as u8),

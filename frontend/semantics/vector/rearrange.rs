@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn a_single_goes_where_the_immediate_says_and_others_become_zero() {
         let (a, b) = (0x44444444_33333333_22222222_11111111, 0x88888888_77777777_66666666_55555555);
-        assert_eq!(evaluate(R::InsertSingle(0b10_01_0000), a, b), 0x44444444_33333333_77777777_11111111);
-        assert_eq!(evaluate(R::InsertSingle(0b11_00_1010), a, b), 0x00000000_33333333_00000000_88888888);
-        assert_eq!(evaluate(R::InsertSingle(0b00_11_1000), a, b), 0x00000000_33333333_22222222_11111111);
+        assert_eq!(evaluate(R::InsertSingle(0x90), a, b), 0x44444444_33333333_77777777_11111111);
+        assert_eq!(evaluate(R::InsertSingle(0xca), a, b), 0x00000000_33333333_00000000_88888888);
+        assert_eq!(evaluate(R::InsertSingle(0x38), a, b), 0x00000000_33333333_22222222_11111111);
     }
 
     #[test]
