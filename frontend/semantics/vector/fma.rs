@@ -29,15 +29,17 @@ const MULTIPLY_23: Order = [1, 2, 0];
 /// Rows for the three orders of one operation.
 macro_rules! orders {
     ($rows:ident, $signs:expr, $shape:ident, $multiply_13:ident $multiply_21:ident $multiply_23:ident) => {
-        $rows.push(row(Mnemonic::$multiply_13, |m: &mut M, i: &Insn| fma(m, i, $signs, $shape, MULTIPLY_13), AVX));
-        $rows.push(row(Mnemonic::$multiply_21, |m: &mut M, i: &Insn| fma(m, i, $signs, $shape, MULTIPLY_21), AVX));
-        $rows.push(row(Mnemonic::$multiply_23, |m: &mut M, i: &Insn| fma(m, i, $signs, $shape, MULTIPLY_23), AVX));
+        $rows.extend([
+            row(Mnemonic::$multiply_13, |m: &mut M, i: &Insn| fma(m, i, $signs, $shape, MULTIPLY_13), AVX),
+            row(Mnemonic::$multiply_21, |m: &mut M, i: &Insn| fma(m, i, $signs, $shape, MULTIPLY_21), AVX),
+            row(Mnemonic::$multiply_23, |m: &mut M, i: &Insn| fma(m, i, $signs, $shape, MULTIPLY_23), AVX),
+        ]);
     };
 }
 
 #[rustfmt::skip]
 pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
-    let mut rows = Vec::with_capacity(60);
+    let mut rows: Vec<Row<M>> = Vec::with_capacity(60);
     orders!(rows, Signs::All(Fused::MultiplyAdd),               Ps, Vfmadd132ps Vfmadd213ps Vfmadd231ps);
     orders!(rows, Signs::All(Fused::MultiplyAdd),               Pd, Vfmadd132pd Vfmadd213pd Vfmadd231pd);
     orders!(rows, Signs::All(Fused::MultiplyAdd),               Ss, Vfmadd132ss Vfmadd213ss Vfmadd231ss);

@@ -63,9 +63,9 @@ pub(super) fn is_selected(cpu: &dyn Cpu, register: u8, lane: Width, n: usize) ->
 /// `op dst, mask, src`: lanes that are not selected become zero.
 fn load(cpu: &mut dyn Cpu, i: &Insn, lane: Width) -> Result<(), Fault> {
     let mut values = [0; 8];
-    for n in 0..lanes(i, lane) {
+    for (n, value) in values.iter_mut().enumerate().take(lanes(i, lane)) {
         if is_selected(cpu, i.operands[1].register, lane, n) {
-            values[n] = read_lane(cpu, i, n as u64 * lane.bytes(), lane)?;
+            *value = read_lane(cpu, i, n as u64 * lane.bytes(), lane)?;
         }
     }
     let register = i.operands[0].register;
