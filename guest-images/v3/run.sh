@@ -15,7 +15,8 @@ start() {
 digest() { start openssl dgst -r "$@"; }
 
 export LC_ALL=C PYTHONHOME=$root/usr PYTHONPATH=$root/usr/lib/python3/dist-packages PYTHONDONTWRITEBYTECODE=1
-export PYTHONHASHSEED=0 OPENSSL_CONF=/dev/null
+# OpenBLAS goes by family and model where others go by features.
+export PYTHONHASHSEED=0 OPENSSL_CONF=/dev/null OPENBLAS_CORETYPE=Haswell
 
 echo "== ld.so"
 "$loader" --help | grep -E '^ +x86-64-v[23]'

@@ -51,7 +51,6 @@ fn on_host(root: &std::path::Path) -> Option<String> {
     let output = std::process::Command::new("sh")
         .arg(root.join("v3/run.sh"))
         .arg(root)
-        .env("OPENBLAS_CORETYPE", "Haswell")
         .env("NPY_DISABLE_CPU_FEATURES", "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL")
         .output()
         .expect("there is a shell");
