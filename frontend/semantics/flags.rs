@@ -57,9 +57,9 @@ pub enum FlagRule {
     Scan,
     /// LZCNT, TZCNT: carry is set where the source `a` is zero, zero where the result is.
     Count,
-    /// POPCNT: zero is set where the source `a` is zero, the others are cleared.
+    /// POPCNT, BEXTR: zero is set where the source `a` is zero, the others are cleared.
     Population,
-    /// ANDN, BEXTR, BZHI and their kin: carry is bit 0 of `b`, zero and sign follow from the result, the others are cleared.
+    /// ANDN, BZHI and their kin: carry is bit 0 of `b`, zero and sign follow from the result, the others are cleared.
     Field,
     /// Zero is set where `result` is not zero; the others keep their values.
     Equal,

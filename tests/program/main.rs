@@ -6,6 +6,7 @@ mod crash;
 mod guest;
 mod images;
 mod linux;
+mod models;
 mod own_guests;
 mod processor_guests;
 mod user_space;

@@ -11,7 +11,7 @@ use super::super::{
     table::{Row, row},
 };
 use crate::{
-    decode::{Attributes, Insn, Mnemonic},
+    decode::{Attributes, Insn, Kind, Mnemonic},
     fault::Fault,
 };
 
@@ -57,6 +57,13 @@ fn is_set<M: Machine>(m: &mut M, value: M::Val) -> M::Val {
     m.binary(BinaryOp::Xor, Width::Byte, is_zero, one)
 }
 
+/// As much of operand 2 as counts: a register or an immediate.
+#[inline(always)]
+fn low_bits<M: Machine>(m: &mut M, i: &Insn, width: Width) -> Result<M::Val, Fault> {
+    let operand = i.operands[2];
+    if operand.kind == Kind::Gpr { Ok(m.gpr(Gpr(operand.register), width)) } else { i.read(m, 2) }
+}
+
 /// `ANDN dst, a, b`: b where a has zeros.
 fn andn<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let a = i.read(m, 1)?;
@@ -67,13 +74,16 @@ fn andn<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     finish(m, i, carry, result)
 }
 
-/// `BEXTR dst, src, control`.
+/// `BEXTR dst, src, control`: of the flags only ZF follows from the result; so it is on processors with SF too, which the
+/// manual leaves open.
 fn bextr<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let src = i.read(m, 1)?;
-    let control = i.read(m, 2)?;
+    let control = low_bits(m, i, Width::Word)?;
     let result = m.binary(BinaryOp::Field, i.width, src, control);
-    let carry = m.constant(0);
-    finish(m, i, carry, result)
+    i.write(m, 0, result)?;
+    let zero = m.constant(0);
+    m.set_flags(FlagRule::Population, i.width, result, zero, result);
+    Ok(())
 }
 
 /// `BLSI dst, src`: the lowest bit that is set. CF: there is one.
@@ -99,7 +109,7 @@ fn less_one<M: Machine>(m: &mut M, i: &Insn, op: BinaryOp) -> Result<(), Fault> 
 /// `BZHI dst, src, index`: the bits below the one that is named. CF: there is no such bit.
 fn bzhi<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
     let src = i.read(m, 1)?;
-    let index = i.read(m, 2)?;
+    let index = low_bits(m, i, Width::Byte)?;
     let result = m.binary(BinaryOp::Below, i.width, src, index);
     let beyond = m.constant(u64::from(0x100 - i.width.bits()));
     let excess = m.binary(BinaryOp::And, Width::Byte, index, beyond);
@@ -129,7 +139,7 @@ fn rearrange<M: Machine>(m: &mut M, i: &Insn, op: BinaryOp) -> Result<(), Fault>
 #[inline(always)]
 fn shift<M: Machine>(m: &mut M, i: &Insn, op: ShiftOp) -> Result<(), Fault> {
     let src = i.read(m, 1)?;
-    let count = i.read(m, 2)?;
+    let count = low_bits(m, i, Width::Byte)?;
     let (mask, zero) = (m.constant(u64::from(i.width.bits() - 1)), m.constant(0));
     let count = m.binary(BinaryOp::And, Width::Byte, count, mask);
     let result = m.shift(op, i.width, src, count, zero);

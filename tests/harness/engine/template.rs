@@ -17,7 +17,7 @@ const STAR: u64 = (selector::USER_CODE32 as u64) << 48 | (selector::KERNEL_CODE 
 
 /// The state of a `model` at `cpl` in `mode`, with the register pattern, and page tables at `root`.
 pub fn state(model: &CpuModel, mode: Mode, cpl: u8, root: u64) -> VcpuState {
-    let mut state = VcpuState::power_on(VcpuId(0), 0);
+    let mut state = model.power_on(VcpuId(0));
     state.cr0 = Cr0::MP | Cr0::ET | Cr0::NE;
     state.cr4 = Cr4::OSFXSR | Cr4::OSXMMEXCPT;
     if model.has(Feature::Xsave) {

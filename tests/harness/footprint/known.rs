@@ -68,6 +68,22 @@ pub const KNOWN: &[Known] = &[
         reason: "the tables take the destination for written alone, and a field of it is",
     },
     Known {
+        who: names!(Monitor),
+        what: &["depends on rcx", "does not depend on rdx", "reads memory beside"],
+        reason: "all of RCX is looked at in 64-bit mode, hints are not; of the line one byte is read, by which it may fault",
+    },
+    Known {
+        who: names!(Mwait),
+        what: &["depends on rcx", "does not depend on rax"],
+        reason: "all of RCX is looked at in 64-bit mode, hints are not",
+    },
+    Known { who: names!(Xsetbv), what: &["writes xcr0"], reason: "the tables have no name for it" },
+    Known {
+        who: codes!(Crc32_r64_rm8 Crc32_r64_rm64),
+        what: &["does not ask for op0", "does not ask for op0/op1"],
+        reason: "the sum is the lower half; the tables have all of the register",
+    },
+    Known {
         who: names!(Fcomi Fcomip Fucomi Fucomip),
         what: &["does not clear c1"],
         reason: "by the manual it is cleared; processors leave it where nothing is empty",
@@ -113,9 +129,13 @@ pub const KNOWN: &[Known] = &[
         what: &["does not write all of memory"],
         reason: "only the bytes that the mask selects are",
     },
-    Known { who: names!(Clflush), what: &["does not depend on memory"], reason: "it is read only to see whether it may be" },
     Known {
-        who: names!(Prefetchnta Prefetcht0 Prefetcht1 Prefetcht2),
+        who: names!(Clflush Clflushopt Clwb),
+        what: &["does not depend on memory"],
+        reason: "it is read only to see whether it may be",
+    },
+    Known {
+        who: names!(Prefetchnta Prefetcht0 Prefetcht1 Prefetcht2 Prefetch Prefetchw),
         what: &["does not ask for *", "does not depend on *"],
         reason: "a hint, which is not taken",
     },
@@ -170,5 +190,6 @@ pub const IDLE: &[(&[Who], &str)] = &[
     ),
     (names!(Ud0 Ud1 Ud2 Rsm), "always #UD here"),
     (names!(Rdpmc), "there are no counters"),
+    (names!(Rdpkru Wrpkru), "CR4.PKE is clear"),
     (names!(Rdudbg Wrudbg), "only decoded where a processor is named that has it"),
 ];

@@ -115,7 +115,7 @@ impl Cases {
         for _ in 0..ATTEMPTS {
             let mut made = Vec::new();
             self.generator.make(&form, mode, 1, &mut made);
-            let Some(generated) = made.pop() else { continue };
+            let Some(generated) = made.pop().filter(|generated| !generated.insn.is_invalid()) else { continue };
             let has_memory = (0..generated.insn.op_count()).any(|n| generated.insn.op_kind(n) == OpKind::Memory);
             if wanted[usize::from(has_memory)] == 0 {
                 continue;
