@@ -11,8 +11,7 @@ mod template;
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
 
-pub use delivery::{Delivered, has_error_code};
-pub(crate) use delivery::{below_stack, take_back};
+pub use delivery::{Delivered, below_stack, has_error_code, take_back};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
 pub use stand::Stand;

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use dragoman_frontend::{
     decode::{Decoder, Insn, Mode as DecodeMode},
     fault::Fault,
-    model::CpuModel,
+    model::{CpuModel, Feature},
     semantics::{Handler, Table},
 };
-use dragoman_state::{Gpr, GuestPhys, Mxcsr, RFlags, SegmentIndex, VcpuState};
+use dragoman_state::{Cr4, Gpr, GuestPhys, Mxcsr, RFlags, SegmentIndex, VcpuState};
 
 use super::{
     memory::{Contents, Memory},
@@ -113,6 +113,8 @@ impl Bench {
 /// register need not be asked.
 fn template(model: &CpuModel, mode: Mode, cpl: u8) -> VcpuState {
     const NEARLY_ALL: u32 = 0xffff_fffe;
+    /// In IA32_MISC_ENABLE.
+    const MONITOR: u64 = 1 << 18;
     let mut state = start(model, mode, cpl);
     if mode == Mode::Prot32 {
         let data = *state.segment(SegmentIndex::Ds);
@@ -122,6 +124,10 @@ fn template(model: &CpuModel, mode: Mode, cpl: u8) -> VcpuState {
             register.limit = NEARLY_ALL;
         }
     }
+    if model.has(Feature::Pku) && mode != Mode::Real16 {
+        state.cr4 |= Cr4::PKE;
+    }
+    state.msrs.misc_enable |= MONITOR;
     state.msrs.fmask = RFlags::all().bits();
     state.msrs.lstar = CODE;
     state.msrs.sysenter_cs = selector::KERNEL_CODE.into();

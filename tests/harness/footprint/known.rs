@@ -30,6 +30,7 @@ pub const KNOWN: &[Known] = &[
     Known { who: names!(Lidt), what: &["writes idtr"], reason: "the tables have no name for it" },
     Known { who: names!(Lldt), what: &["writes ldtr"], reason: "the tables have no name for it" },
     Known { who: names!(Wrmsr), what: &["writes model-specific registers"], reason: "the tables have no name for them" },
+    Known { who: names!(Wrpkru), what: &["writes pkru"], reason: "the tables have no name for it" },
     Known { who: names!(Rdfsbase), what: &["depends on fs"], reason: "the tables do not take the base for the register" },
     Known { who: names!(Rdgsbase Swapgs), what: &["depends on gs"], reason: "the tables do not take the base for the register" },
     Known { who: names!(Wrfsbase), what: &["changes fs"], reason: "the tables do not take the base for the register" },
@@ -54,7 +55,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         who: names!(Xrstor Xrstor64 Xrstors Xrstors64),
-        what: &["changes *", "moves top by *", "writes *", "does not *", "reads memory beside", "depends on *"],
+        what: &["changes *", "writes *", "reads memory beside", "depends on *"],
         reason: "the tables do not say what is in the image, nor which of it is asked for",
     },
     Known {
@@ -125,9 +126,19 @@ pub const KNOWN: &[Known] = &[
         reason: "only the selector is written into its slot, as on all recent processors",
     },
     Known {
-        who: names!(Maskmovq Maskmovdqu),
+        who: names!(Maskmovq Maskmovdqu Vmaskmovdqu Vmaskmovps Vmaskmovpd Vpmaskmovd Vpmaskmovq),
         what: &["does not write all of memory"],
-        reason: "only the bytes that the mask selects are",
+        reason: "only the elements that the mask selects are",
+    },
+    Known {
+        who: names!(Vmaskmovps Vmaskmovpd Vpmaskmovd Vpmaskmovq),
+        what: &["does not read all of memory"],
+        reason: "only the elements that the mask selects are",
+    },
+    Known {
+        who: names!(Vgatherdps Vgatherdpd Vgatherqps Vgatherqpd Vpgatherdd Vpgatherdq Vpgatherqd Vpgatherqq),
+        what: &["reads memory beside", "depends on memory beside", "does not read all of memory"],
+        reason: "the tables name one address for all elements, and every index leads to another",
     },
     Known {
         who: names!(Clflush Clflushopt Clwb),
@@ -139,6 +150,16 @@ pub const KNOWN: &[Known] = &[
         what: &["does not ask for *", "does not depend on *"],
         reason: "a hint, which is not taken",
     },
+    Known {
+        who: names!(Monitor),
+        what: &["reads memory beside", "depends on rcx", "does not depend on rdx"],
+        reason: "the byte at its address is read, extensions that do not exist are refused, and hints are not taken",
+    },
+    Known {
+        who: names!(Mwait),
+        what: &["depends on rcx", "does not depend on rax"],
+        reason: "extensions that do not exist are refused, and hints are not taken",
+    },
     // Registers that the tables take for written alone.
     Known {
         who: codes!(Insertq_xmm_xmm_imm8_imm8),
@@ -146,14 +167,30 @@ pub const KNOWN: &[Known] = &[
         reason: "the bits beside the field stay, as in the form without immediates",
     },
     // Registers that are asked for without need, or with more of them than is needed.
-    Known { who: &[Who::Any], what: &["asks for op0/op1"], reason: "a register less itself is zero, whatever it holds" },
     Known {
-        who: names!(
-            Cvtdq2pd Cvtdq2ps Cvtpd2dq Cvtpd2ps Cvtpi2pd Cvtps2dq Cvtps2pd Cvttpd2dq Cvttps2dq Movq Pshufd Pshufhw Pshuflw Rcpps
-            Rsqrtps Sqrtpd Sqrtps
-        ),
+        who: &[Who::Any],
+        what: &["asks for op0/op1", "asks for op1/op2", "asks for op0/op1/op2"],
+        reason: "a register less itself is zero, whatever it holds",
+    },
+    Known {
+        who: names!(Cvtpi2pd),
         what: &["asks for op0"],
         reason: "the family's function hands every operation both operands, and this one does not look at the first",
+    },
+    Known {
+        who: names!(Bextr Bzhi Sarx Shlx Shrx),
+        what: &["asks for op*"],
+        reason: "all of the register is asked for, and a byte or two of it count",
+    },
+    Known {
+        who: codes!(Crc32_r64_rm8 Crc32_r64_rm64),
+        what: &["does not ask for op0"],
+        reason: "the sum has 32 bits, whatever holds it",
+    },
+    Known {
+        who: names!(Vinsertf128 Vinserti128 Vextractf128 Vextracti128),
+        what: &["does not ask for op1*", "does not ask for op0/op1"],
+        reason: "only the half that stays, or that is wanted, is asked for",
     },
     Known {
         who: names!(Pop),

@@ -197,6 +197,7 @@ impl Generator {
                     let mut bytes = vec![0; (end - start) as usize];
                     let operand = at.saturating_sub(start).min(end - start) as usize;
                     values::fill(&mut self.random, flavour, &mut bytes, operand);
+                    self.copy_register(case, insn, &mut bytes[operand..]);
                     self.shape(insn, &mut bytes[operand..]);
                     self.shape_far_pointer(case, insn, &mut bytes[operand..]);
                     case.add_window(start, &bytes)?;
@@ -205,6 +206,16 @@ impl Generator {
             }
         }
         Some(())
+    }
+
+    /// Now and then, memory is what a vector register is: values that are equal are rare among random ones.
+    fn copy_register(&mut self, case: &Case, insn: &Instruction, operand: &mut [u8]) {
+        let registers = (0..insn.op_count().min(2)).filter(|n| insn.op_kind(*n) == OpKind::Register).map(|n| insn.op_register(n));
+        let Some(register) = registers.filter(|register| register.is_vector_register()).last() else { return };
+        if self.random.one_in(12) {
+            let bytes = case.registers.vectors[register.number()].iter().flat_map(|word| word.to_le_bytes());
+            operand.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        }
     }
 
     /// Half of the time, the far pointer that is called, jumped to or returned to leads to code.

@@ -78,6 +78,12 @@ pub fn prepare(stage: &mut dyn Stage, insn: &Instruction, random: &mut Random) {
             set_operand(stage, insn, 0, which.into());
         }
         M::Rdmsr | M::Wrmsr => stage.set_gpr(1, STAR),
+        M::Monitor | M::Mwait | M::Rdpkru => stage.set_gpr(1, 0),
+        M::Wrpkru => (1..3).for_each(|n| stage.set_gpr(n, 0)),
+        M::Xsetbv => {
+            let xcr0 = stage.state().xcr0.bits();
+            [(0, xcr0), (1, 0), (2, 0)].into_iter().for_each(|(n, value)| stage.set_gpr(n, value));
+        }
         M::Sysexit | M::Sysexitq => {
             stage.set_gpr(1, CODE + 0x100);
             stage.set_gpr(2, CODE + 0x200);

@@ -28,6 +28,12 @@ pub enum KvmError {
     GaveUp(String),
 }
 
+impl From<KvmError> for crate::engine::RigError {
+    fn from(error: KvmError) -> Self {
+        Self::GaveUp(error.to_string())
+    }
+}
+
 /// What a host that is no x86-64 Linux has instead.
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub enum KvmStand {}
@@ -38,6 +44,11 @@ impl KvmStand {
     pub fn new() -> Result<Self, KvmError> {
         let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
         Err(KvmError::Unavailable(format!("this host is {arch} {os}, and it takes an x86-64 Linux")))
+    }
+
+    /// What its processor has.
+    pub fn features(&self) -> dragoman_frontend::model::Features {
+        match *self {}
     }
 }
 

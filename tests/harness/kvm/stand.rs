@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dragoman_frontend::fault::vector;
+use dragoman_frontend::{fault::vector, model::Features};
 use dragoman_state::{Activity, Cr0, Cr4, Events, RFlags, VcpuState};
 use iced_x86::Mnemonic as M;
 
@@ -16,6 +16,7 @@ use crate::{
     case::{Access, End, PageMap},
     engine::{Delivered, Finish, Memory, Ports, RigError, Stand, below_stack, start, take_back},
     layout::{CODE, HLT, KERNEL_STACK},
+    native::Host,
 };
 
 /// As much of the kernel's stack as an exception can take.
@@ -25,12 +26,6 @@ const FRAME: usize = 64;
 pub struct KvmStand {
     memory: Memory,
     ports: Arc<Ports>,
-}
-
-impl From<KvmError> for RigError {
-    fn from(error: KvmError) -> Self {
-        Self::GaveUp(error.to_string())
-    }
 }
 
 impl KvmStand {
@@ -54,6 +49,11 @@ impl KvmStand {
             (End::Done, 0x1_0000) => Ok(stand),
             (end, value) => Err(KvmError::Unavailable(format!("an INC there ended with {end:?}, {value:#x}"))),
         }
+    }
+
+    /// What its processor has: what the host's has.
+    pub fn features(&self) -> Features {
+        Host::identify().features
     }
 
     /// Whether `state` is behind the code, and only there got what was delivered: at a HLT, which user code must not do, or

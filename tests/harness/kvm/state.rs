@@ -74,7 +74,10 @@ pub fn set(machine: &mut Machine, state: &VcpuState) -> Result<(), KvmError> {
         let mut now = one(number, 0)?;
         let is_there = vcpu.get_msrs(&mut now) == Ok(1);
         let is_same = is_there && now.as_slice()[0].data == value;
-        if !is_same && !(is_there && vcpu.set_msrs(&one(number, value)?) == Ok(1)) && value != *slot(&mut Msrs::power_on()) {
+        if is_same || is_there && vcpu.set_msrs(&one(number, value)?) == Ok(1) {
+            continue;
+        }
+        if value != *slot(&mut Msrs::power_on()) {
             return Err(KvmError::GaveUp(format!("it has no model-specific register {number:#x}, or not this value")));
         }
     }

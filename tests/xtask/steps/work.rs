@@ -23,8 +23,10 @@ use crate::{
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 const TEST_LIMIT: Duration = Duration::from_secs(1500);
 /// The cases of each encoding that the full tier compares with the host, and where it begins: elsewhere than the quick one.
-const NATIVE_CASES: &str = "1000";
+const NATIVE_CASES: &str = "10000";
 const NATIVE_SEED: &str = "2";
+/// How long random bytes run beside the host.
+const RANDOM_SECONDS: &str = "600";
 
 /// Tests find the guests by this variable, or at its value's default, `target/guests`.
 const GUESTS: &str = "DRAGOMAN_GUESTS";
@@ -177,7 +179,15 @@ pub fn release(work: &mut Work) -> Result<Outcome> {
 pub fn native(work: &mut Work) -> Result<Outcome> {
     let mut command = toolchain::cargo(work.places);
     command.args(["test", "--release", "--package", "harness", "--test", "native", "--", "--nocapture"]);
-    work.run(command.env("DRAGOMAN_NATIVE_CASES", NATIVE_CASES).env("DRAGOMAN_NATIVE_SEED", NATIVE_SEED), TEST_LIMIT)?;
+    work.run(command.env("DRAGOMAN_NATIVE_CASES", NATIVE_CASES).env("DRAGOMAN_NATIVE_SEED", NATIVE_SEED), 3 * TEST_LIMIT)?;
+    Ok(Outcome::Done(work.tested()))
+}
+
+pub fn random_bytes(work: &mut Work) -> Result<Outcome> {
+    let mut command = toolchain::cargo(work.places);
+    command.args(["test", "--release", "--package", "harness", "--test", "random_bytes", "--", "--nocapture"]);
+    command.env("DRAGOMAN_NATIVE_RANDOM_SECONDS", RANDOM_SECONDS).env("DRAGOMAN_NATIVE_SEED", NATIVE_SEED);
+    work.run(&mut command, TEST_LIMIT)?;
     Ok(Outcome::Done(work.tested()))
 }
 
