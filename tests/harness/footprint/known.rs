@@ -63,27 +63,7 @@ pub const KNOWN: &[Known] = &[
         what: &["depends on *", "does not *", "reads memory beside", "writes memory beside"],
         reason: "the tables do not say what is in the image, nor which of it is asked for",
     },
-    Known {
-        who: codes!(Insertq_xmm_xmm_imm8_imm8),
-        what: &["asks for op0", "depends on op0"],
-        reason: "the tables take the destination for written alone, and a field of it is",
-    },
-    Known {
-        who: names!(Monitor),
-        what: &["depends on rcx", "does not depend on rdx", "reads memory beside"],
-        reason: "all of RCX is looked at in 64-bit mode, hints are not; of the line one byte is read, by which it may fault",
-    },
-    Known {
-        who: names!(Mwait),
-        what: &["depends on rcx", "does not depend on rax"],
-        reason: "all of RCX is looked at in 64-bit mode, hints are not",
-    },
     Known { who: names!(Xsetbv), what: &["writes xcr0"], reason: "the tables have no name for it" },
-    Known {
-        who: codes!(Crc32_r64_rm8 Crc32_r64_rm64),
-        what: &["does not ask for op0", "does not ask for op0/op1"],
-        reason: "the sum is the lower half; the tables have all of the register",
-    },
     Known {
         who: names!(Fcomi Fcomip Fucomi Fucomip),
         what: &["does not clear c1"],
@@ -184,7 +164,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         who: codes!(Crc32_r64_rm8 Crc32_r64_rm64),
-        what: &["does not ask for op0"],
+        what: &["does not ask for op0", "does not ask for op0/op1"],
         reason: "the sum has 32 bits, whatever holds it",
     },
     Known {

@@ -95,8 +95,6 @@ pub fn prepare(stage: &mut dyn Stage, insn: &Instruction, random: &mut Random) {
                 stage.poke(at, &(u128::from(CODE) << 64).to_le_bytes());
             }
         }
-        M::Monitor | M::Mwait => stage.set_gpr(1, 0),
-        M::Xsetbv => [(0, 3), (1, 0), (2, 0)].into_iter().for_each(|(n, value)| stage.set_gpr(n, value)),
         M::Cmpxchg8b | M::Cmpxchg16b if random.one_in(2) => same_as_expected(stage, insn),
         M::Mov if insn.op0_register().is_cr() => {
             let value = match insn.op0_register() {

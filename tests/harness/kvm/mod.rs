@@ -8,12 +8,14 @@ mod known;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[expect(unsafe_code, reason = "guest memory is handed to KVM, and a thread is interrupted")]
 mod machine;
+mod rows;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stand;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod state;
 
 pub use known::{KNOWN, Wrong};
+pub use rows::{incomparable, known};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use stand::KvmStand;
 

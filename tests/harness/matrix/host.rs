@@ -1,5 +1,7 @@
 //! The processor of the computer that this runs on, for reports.
 
+use dragoman_frontend::model::{Feature, Features};
+
 /// What the host's processor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostInfo {
@@ -11,19 +13,34 @@ pub struct HostInfo {
     pub features: Vec<&'static str>,
 }
 
+/// What programs can use of the host's processor, as far as models can have it.
+#[cfg(target_arch = "x86_64")]
+pub fn features() -> Features {
+    crate::native::Host::identify().features
+}
+
+/// What programs can use of the host's processor: nothing of x86.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn features() -> Features {
+    Features::default()
+}
+
 impl HostInfo {
     /// This host's.
-    #[cfg(target_arch = "x86_64")]
     pub fn this() -> Self {
-        use dragoman_frontend::model::Feature;
-        let host = crate::native::Host::identify();
-        let model = if host.brand.is_empty() { host.name } else { format!("{} ({})", host.brand, host.name) };
-        Self { vendor: host.vendor, model, features: host.features.iter().map(Feature::name).collect() }
+        let (vendor, model) = Self::names();
+        Self { vendor, model, features: features().iter().map(Feature::name).collect() }
     }
 
-    /// This host's.
+    #[cfg(target_arch = "x86_64")]
+    fn names() -> (String, String) {
+        let host = crate::native::Host::identify();
+        let model = if host.brand.is_empty() { host.name } else { format!("{} ({})", host.brand, host.name) };
+        (host.vendor, model)
+    }
+
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn this() -> Self {
-        Self { vendor: std::env::consts::ARCH.into(), model: String::new(), features: Vec::new() }
+    fn names() -> (String, String) {
+        (std::env::consts::ARCH.into(), String::new())
     }
 }

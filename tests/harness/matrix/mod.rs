@@ -7,6 +7,7 @@ mod filter;
 mod first;
 mod footprint;
 mod host;
+mod kvm;
 mod naive;
 mod native;
 mod oracles;

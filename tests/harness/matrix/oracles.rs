@@ -1,11 +1,11 @@
 //! Every oracle that the matrix knows. The one list of them: a new one is a line here.
 
 use super::{
-    faults, footprint, naive, native, rows,
+    faults, footprint, kvm, naive, native, rows,
     run::{Engine, Run, RunError},
     vectors,
 };
-use crate::{Mode, native::Oracle as Host};
+use crate::{Mode, kvm::KvmStand, native::Oracle as Host};
 
 /// What judges instructions.
 pub struct Oracle {
@@ -33,6 +33,8 @@ pub(super) enum Needs {
     Processor,
     /// Files.
     Files,
+    /// KVM.
+    Kvm,
 }
 
 #[rustfmt::skip] // a table
@@ -50,8 +52,8 @@ pub const ORACLES: &[Oracle] = &[
              run: Ok(faults::run),         judges_host: false, needs: Needs::Nothing },
     Oracle { name: "naive",     about: "results and flags of a bit-serial model, written from the manual alone",
              run: Ok(naive::run),          judges_host: false, needs: Needs::Nothing },
-    Oracle { name: "kvm",       about: "single instructions and small guests in KVM, for what programs cannot run",
-             run: Err("not built yet"),    judges_host: false, needs: Needs::Processor },
+    Oracle { name: "kvm",       about: "rows that a program cannot run, in the host's KVM; it judges the engine host",
+             run: Ok(kvm::run),            judges_host: true,  needs: Needs::Kvm },
 ];
 
 impl Oracle {
@@ -67,6 +69,10 @@ impl Oracle {
             Needs::Nothing => Ok("on any host".into()),
             Needs::Files => Ok("with files of vectors, on any host".into()),
             Needs::Processor => host_modes(),
+            Needs::Kvm => match KvmStand::new() {
+                Ok(_) => Ok("in this host's KVM".into()),
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     footprint,
     known::{Known, listed},
-    sweep,
+    kvm, sweep,
     vendors::{ALLOWANCES, Extent, Hosts},
 };
 
@@ -49,5 +49,16 @@ pub fn written() -> Vec<Written> {
     };
     list.extend(footprint::KNOWN.iter().map(|row| of("footprint", row)));
     list.extend(sweep::KNOWN.iter().map(|row| of("faults", row)));
+    list.extend(kvm::KNOWN.iter().map(|row| {
+        let names: Vec<_> = row.names.iter().map(|name| format!("{name:?}").to_ascii_lowercase()).collect();
+        let modes: Vec<_> = row.modes.iter().map(|mode| mode.name()).collect();
+        Written {
+            oracles: "kvm",
+            who: if names.is_empty() { "any".into() } else { names.join(" ") },
+            what: row.what.join(", "),
+            extent: if modes.is_empty() { String::new() } else { format!("in {}", modes.join(", ")) },
+            reason: row.reason,
+        }
+    }));
     list
 }

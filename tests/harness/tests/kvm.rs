@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dragoman_frontend::model::Feature;
 use harness::{
     engine::{RigError, Stand},
-    judge::{Difference, Fill, Judge, Setup, Verdict},
-    kvm::{KNOWN, KvmStand},
-    row::{Place, Row, RowFile, Target},
+    judge::{Fill, Judge, Setup, Verdict},
+    kvm::{self, KvmStand, incomparable},
+    row::RowFile,
 };
-use iced_x86::Mnemonic;
 
 /// How many failures are spelled out.
 const SHOWN: usize = 400;
@@ -34,14 +32,14 @@ fn rows_that_user_code_cannot_run_hold_in_kvm() {
             if !format!("{}: {row}", file.name).contains(&filter) {
                 continue;
             }
-            if let Some(why) = incomparable(row, |feature| features.has(feature)) {
+            if let Some(why) = incomparable(row, features) {
                 *skipped.entry(why).or_default() += 1;
                 continue;
             }
             match judge.judge(row) {
                 Ok(Verdict::Agrees) => agreed += 1,
                 Ok(Verdict::Skipped(_)) => *skipped.entry("the model lacks the feature").or_default() += 1,
-                Ok(Verdict::Differs(found)) if is_known(row, &found) => known += 1,
+                Ok(Verdict::Differs(found)) if kvm::known(row, &found).is_some() => known += 1,
                 Ok(Verdict::Differs(found)) => {
                     let found: Vec<_> = found.iter().map(|one| format!("    {one}")).collect();
                     wrong.push(format!("{}:{line}: {row}\n{}", file.name, found.join("\n")));
@@ -63,26 +61,4 @@ fn rows_that_user_code_cannot_run_hold_in_kvm() {
     let count = wrong.len();
     wrong.truncate(SHOWN);
     assert!(count == 0, "{count} rows differ, and the list does not say so:\n{}", wrong.join("\n"));
-}
-
-/// Why `row` cannot be compared.
-fn incomparable(row: &Row, host_has: impl Fn(Feature) -> bool) -> Option<&'static str> {
-    let is_wanted = |(name, is_in): &(String, bool)| Feature::from_name(name).is_none_or(|feature| host_has(feature) == *is_in);
-    if !row.features.iter().all(is_wanted) {
-        return Some("the host's processor is not one that the row is about");
-    }
-    let is_shadow = |target: &Target| *target == Target::Place(Place::Shadow);
-    if row.outputs.iter().any(|output| is_shadow(&output.target)) {
-        return Some("what holds for one instruction is over when KVM stops");
-    }
-    let is_inside = |at: u64| at.wrapping_sub(row.start()) < row.bytes().len() as u64;
-    if row.outputs.iter().any(|output| output.target == Target::Place(Place::Rip) && is_inside(output.value.low())) {
-        return Some("it goes on in itself");
-    }
-    None
-}
-
-fn is_known(row: &Row, found: &[Difference]) -> bool {
-    let names: Vec<Mnemonic> = row.mode.instructions(&row.bytes()).iter().map(iced_x86::Instruction::mnemonic).collect();
-    KNOWN.iter().any(|wrong| wrong.covers(row.mode, &names, found))
 }
