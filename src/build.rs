@@ -1,6 +1,9 @@
-//! Puts the rows of `tests/insn` into the program: a list of their names and texts, which `conform/rows.rs` includes.
+//! Puts the rows of `tests/insn` into the program: their texts one after another, compressed, and a list of their names and
+//! lengths. `conform/files.rs` includes both.
 
-use std::{env, error::Error, fmt::Write, fs, path::Path};
+use std::{env, error::Error, fmt::Write as _, fs, io::Write as _, path::Path};
+
+use flate2::{Compression, write::GzEncoder};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("tests/insn");
@@ -14,11 +17,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     paths.sort();
     let mut list = String::from("&[\n");
+    let mut texts = GzEncoder::new(Vec::new(), Compression::best());
     for path in &paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        writeln!(list, "    ({name:?}, include_str!({:?})),", path.display().to_string())?;
+        let (name, text) = (path.file_name().unwrap_or_default().to_string_lossy(), fs::read_to_string(path)?);
+        writeln!(list, "    ({name:?}, {}),", text.len())?;
+        texts.write_all(text.as_bytes())?;
     }
     list += "]\n";
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("rows.rs"), list)?;
+    let output = env::var("OUT_DIR")?;
+    fs::write(Path::new(&output).join("rows.rs"), list)?;
+    fs::write(Path::new(&output).join("rows.gz"), texts.finish()?)?;
     Ok(())
 }

@@ -2,8 +2,12 @@
 //!
 //! Rule of this file: every file that cannot be used is a failure that names it, and the line where there is one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
+use flate2::read::GzDecoder;
 use harness::{
     row::{RowError, RowFile},
     vectors,
@@ -11,15 +15,24 @@ use harness::{
 
 use crate::failure::Failure;
 
-/// The rows of `tests/insn` when this program was built: names and texts.
-const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/rows.rs"));
+/// The files of `tests/insn` when this program was built: their names and lengths, and their texts, one after another.
+const BUILT_IN: &[(&str, usize)] = include!(concat!(env!("OUT_DIR"), "/rows.rs"));
+const TEXTS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rows.gz"));
 /// Where vectors are found without being named: in a clone of the project.
 const FOUND: &str = "tests/vectors";
 
 /// The rows of this build.
 pub fn built_in_rows() -> Result<Vec<RowFile>, Failure> {
-    let read = |(name, text): &(&str, &str)| RowFile::parse(Path::new(name), text);
-    BUILT_IN.iter().map(|one| read(one).map_err(|errors| Failure::internal(told(&errors)))).collect()
+    let damaged = || Failure::internal("the rows that are built in are damaged");
+    let mut texts = String::new();
+    GzDecoder::new(TEXTS).read_to_string(&mut texts).map_err(|_| damaged())?;
+    let (mut rest, mut files) = (texts.as_str(), Vec::new());
+    for (name, length) in BUILT_IN {
+        let (text, after) = rest.split_at_checked(*length).ok_or_else(damaged)?;
+        files.push(RowFile::parse(Path::new(name), text).map_err(|errors| Failure::internal(told(&errors)))?);
+        rest = after;
+    }
+    Ok(files)
 }
 
 /// The rows at `paths`: files, or folders of files that end in `.rows`.

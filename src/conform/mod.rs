@@ -100,7 +100,7 @@ fn options(arguments: &ConformArguments) -> Result<Options, Failure> {
         )));
     }
     let mut rows = files::own_rows(&arguments.rows)?;
-    if oracles.iter().any(|oracle| oracle.name == "rows") {
+    if oracles.iter().any(|oracle| ["rows", "kvm"].contains(&oracle.name)) {
         rows.extend(files::built_in_rows()?);
     }
     Ok(Options {
