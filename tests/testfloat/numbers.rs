@@ -32,8 +32,8 @@ encoded! {
     F64: F64, |number: F64| number.0.into();
     u32: |bits: u32| bits, u128::from;
     u64: |bits: u64| bits, u128::from;
-    i32: |bits: u32| bits.cast_signed(), |integer: i32| integer.cast_unsigned().into();
-    i64: |bits: u64| bits.cast_signed(), |integer: i64| integer.cast_unsigned().into();
+    i32: |bits: u32| bits as i32, |integer: i32| u128::from(integer as u32);
+    i64: |bits: u64| bits as i64, |integer: i64| u128::from(integer as u64);
 }
 
 impl Encoded for F80 {

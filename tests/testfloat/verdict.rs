@@ -62,7 +62,7 @@ fn own_answer(function: &str, case: &TestCase) -> Option<(u128, u8)> {
         "f64_mulAdd" => (0x7ff << 52, 1 << 51),
         _ => return None,
     };
-    let magnitude = |bits: u128| bits & (exponent | (quiet << 1) - 1);
+    let magnitude = |bits: u128| bits & (exponent | ((quiet << 1) - 1));
     let [a, b, addend] = case.operands.map(magnitude);
     let is_zero_times_infinity = (a, b) == (0, exponent) || (a, b) == (exponent, 0);
     let invalid = if addend & quiet == 0 { INVALID } else { 0 };
