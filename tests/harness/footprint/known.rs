@@ -63,7 +63,6 @@ pub const KNOWN: &[Known] = &[
         what: &["depends on *", "does not *", "reads memory beside", "writes memory beside"],
         reason: "the tables do not say what is in the image, nor which of it is asked for",
     },
-    Known { who: names!(Xsetbv), what: &["writes xcr0"], reason: "the tables have no name for it" },
     Known {
         who: names!(Fcomi Fcomip Fucomi Fucomip),
         what: &["does not clear c1"],
@@ -158,13 +157,8 @@ pub const KNOWN: &[Known] = &[
         reason: "the family's function hands every operation both operands, and this one does not look at the first",
     },
     Known {
-        who: names!(Bextr Bzhi Sarx Shlx Shrx),
-        what: &["asks for op*"],
-        reason: "all of the register is asked for, and a byte or two of it count",
-    },
-    Known {
         who: codes!(Crc32_r64_rm8 Crc32_r64_rm64),
-        what: &["does not ask for op0", "does not ask for op0/op1"],
+        what: &["does not ask for op0"],
         reason: "the sum has 32 bits, whatever holds it",
     },
     Known {
@@ -207,6 +201,5 @@ pub const IDLE: &[(&[Who], &str)] = &[
     ),
     (names!(Ud0 Ud1 Ud2 Rsm), "always #UD here"),
     (names!(Rdpmc), "there are no counters"),
-    (names!(Rdpkru Wrpkru), "CR4.PKE is clear"),
     (names!(Rdudbg Wrudbg), "only decoded where a processor is named that has it"),
 ];

@@ -210,8 +210,9 @@ impl Generator {
 
     /// Now and then, memory is what a vector register is: values that are equal are rare among random ones.
     fn copy_register(&mut self, case: &Case, insn: &Instruction, operand: &mut [u8]) {
-        let registers = (0..insn.op_count().min(2)).filter(|n| insn.op_kind(*n) == OpKind::Register).map(|n| insn.op_register(n));
-        let Some(register) = registers.filter(|register| register.is_vector_register()).last() else { return };
+        let mut registers =
+            (0..insn.op_count().min(2)).filter(|n| insn.op_kind(*n) == OpKind::Register).map(|n| insn.op_register(n));
+        let Some(register) = registers.rfind(|register| register.is_vector_register()) else { return };
         if self.random.one_in(12) {
             let bytes = case.registers.vectors[register.number()].iter().flat_map(|word| word.to_le_bytes());
             operand.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
