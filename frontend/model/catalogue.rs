@@ -125,6 +125,7 @@ const ROME: Features = {
         Sha,
         Umip,
         Rdpid,
+        SpecCtrl,
         ArchCapabilities,
         Xsaveopt,
         Xsavec,

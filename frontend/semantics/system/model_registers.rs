@@ -66,6 +66,7 @@ mod index {
     pub const GS_BASE: u32 = 0xc000_0101;
     pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
     pub const TSC_AUX: u32 = 0xc000_0103;
+    pub const SYSCFG: u32 = 0xc001_0010;
     pub const HWCR: u32 = 0xc001_0015;
     pub const DE_CFG: u32 = 0xc001_1029;
 }
@@ -117,7 +118,7 @@ const NO_VALUE: &str = "writes a model-specific register that this processor doe
 fn vendor_of(msr: u32) -> Option<Vendor> {
     match msr {
         index::PLATFORM_ID | index::FEATURE_CONTROL | index::BIOS_UPDT_TRIG | index::MISC_ENABLE => Some(Vendor::Intel),
-        index::HWCR | index::DE_CFG => Some(Vendor::Amd),
+        index::SYSCFG | index::HWCR | index::DE_CFG => Some(Vendor::Amd),
         _ => None,
     }
 }
@@ -193,6 +194,8 @@ fn read(cpu: &mut dyn Cpu, msr: u32) -> Result<u64, Fault> {
         index::GS_BASE => state.segment(SegmentIndex::Gs).base,
         index::KERNEL_GS_BASE => msrs.kernel_gs_base,
         index::TSC_AUX => msrs.tsc_aux,
+        // Memory is as the memory-type registers say.
+        index::SYSCFG => 0,
         index::HWCR => TSC_AT_P0,
         index::DE_CFG => LFENCE_SERIALISES,
         _ => return Err(Fault::GP0),
@@ -267,6 +270,7 @@ fn write(cpu: &mut dyn Cpu, msr: u32, value: u64) -> Result<(), Fault> {
         index::GS_BASE => cpu.state_mut().segment_mut(SegmentIndex::Gs).base = canonical?,
         index::KERNEL_GS_BASE => msrs.kernel_gs_base = canonical?,
         index::TSC_AUX => msrs.tsc_aux = within(value, 0xffff_ffff)?,
+        index::SYSCFG if value == 0 => {}
         index::HWCR if value == TSC_AT_P0 => {}
         index::DE_CFG if value == LFENCE_SERIALISES => {}
         _ => return Err(Fault::GP0),
