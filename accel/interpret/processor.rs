@@ -13,7 +13,7 @@ use dragoman_frontend::{
         binary, divide, effective_address, float, fused, lanes, multiply, shift, system::Objection, ternary, unary, x87,
     },
 };
-use dragoman_state::{Cr4, Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
+use dragoman_state::{Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
 
 use super::debug::wants_every_access;
 use crate::{
@@ -144,12 +144,6 @@ impl Processor {
             Some(value) => Ok(value),
             None => self.load_slow(self.view, segment, at, width),
         }
-    }
-
-    /// What an unmasked floating-point exception is: #XM, or #UD where the system does not expect it.
-    #[cold]
-    fn float_fault(&self) -> Fault {
-        if self.state.cr4.contains(Cr4::OSXMMEXCPT) { Fault::XM } else { Fault::UD }
     }
 
     #[cold]
@@ -407,11 +401,11 @@ impl Machine for Processor {
 
     #[inline(always)]
     fn float_op<const N: usize>(&mut self, op: FloatOp, a: [u128; N], b: [u128; N]) -> Result<[u128; N], Fault> {
-        float::evaluate(op, a, b, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| self.float_fault())
+        float::evaluate(op, a, b, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| float::fault(self.state.cr4))
     }
 
     fn fused_op<const N: usize>(&mut self, op: FusedOp, a: [u128; N], b: [u128; N], c: [u128; N]) -> Result<[u128; N], Fault> {
-        fused::evaluate(op, a, b, c, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| self.float_fault())
+        fused::evaluate(op, a, b, c, &mut self.state.vectors.mxcsr).map_err(|float::Unmasked| float::fault(self.state.cr4))
     }
 
     #[inline(always)]

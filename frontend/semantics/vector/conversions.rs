@@ -4,8 +4,6 @@
 //! MMX operand is in memory.
 //! SDM: vol. 2, the entries of the names in the tables.
 
-use dragoman_state::Width;
-
 use super::{
     super::{
         Machine,
@@ -61,14 +59,12 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
         row(Mnemonic::Cvttps2pi,  |m, i| to_mmx(m, i, F::SingleToDwords { lanes: 2, truncate: true }),  SSE),
         row(Mnemonic::Cvtpd2pi,   |m, i| to_mmx(m, i, F::DoubleToDwords { truncate: false }), SSE),
         row(Mnemonic::Cvttpd2pi,  |m, i| to_mmx(m, i, F::DoubleToDwords { truncate: true }),  SSE),
-        row(Mnemonic::Vcvtph2ps,  |m, i| widen(m, i, F::HalfToSingle), AVX),
-        row(Mnemonic::Vcvtps2ph,  to_half, AVX),
     ]
 }
 
 /// To lanes twice as wide: as many of the source's as the destination holds.
 #[inline(always)]
-fn widen<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+pub(super) fn widen<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     let [b] = i.read_vector::<M, 1>(m, 1)?;
     if i.is_wide() {
         let above = m.vector_op(VectorOp::HighToLow, b, b);
@@ -83,7 +79,7 @@ fn widen<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
 
 /// To lanes half as wide, zeros above.
 #[inline(always)]
-fn narrow<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
+pub(super) fn narrow<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     let result = if i.is_wide() {
         let b = i.read_vector::<M, 2>(m, 1)?;
         let [low, high] = m.float_op(op, b, b)?;
@@ -95,31 +91,6 @@ fn narrow<M: Machine>(m: &mut M, i: &Insn, op: FloatOp) -> Result<(), Fault> {
     };
     i.write_vector(m, [result]);
     Ok(())
-}
-
-/// `VCVTPS2PH`: single precision to half, to a register or memory. The immediate's low two bits are the rounding, unless
-/// bit 2 leaves it to MXCSR.
-fn to_half<M: Machine>(m: &mut M, i: &Insn) -> Result<(), Fault> {
-    let op = FloatOp::SingleToHalf(i.immediate as u8 & 7);
-    let result = if i.is_wide() {
-        let b: [M::Vec; 2] = i.register(m, 1);
-        let [low, high] = m.float_op(op, b, b)?;
-        m.vector_op(VectorOp::LowToHigh, low, high)
-    } else {
-        let b: [M::Vec; 1] = i.register(m, 1);
-        let [low] = m.float_op(op, b, b)?;
-        low
-    };
-    if i.operands[0].kind != Kind::Memory {
-        i.write_vector(m, [result]);
-        return Ok(());
-    }
-    let at = m.address(i);
-    if i.is_wide() {
-        return m.store_vector(i.segment, at, 1, [result]);
-    }
-    let low = m.quadword(result, 0);
-    m.store(i.segment, at, Width::Qword, low)
 }
 
 /// `CVTSI2SS`, `CVTSI2SD`: a general-purpose register or memory to the lowest lane.

@@ -2,10 +2,12 @@
 //! SDM: vol. 1 §11.5 (exceptions), vol. 2 (each operation).
 
 use dragoman_float::{
-    Environment, F16, F32, F64, Inexact, Integer, Interchange, Predicate, Relation, Rounding, add, compare, compare_quiet,
-    convert, div, from_integer, half_to_single, max, min, mul, round_to_integral, sqrt, sub, to_integer,
+    Environment, Exceptions, F16, F32, F64, Inexact, Integer, Interchange, Predicate, Relation, Rounding, add, compare,
+    compare_quiet, convert, div, from_integer, half_to_single, max, min, mul, round_to_integral, sqrt, sub, to_integer,
 };
-use dragoman_state::{Mxcsr, RFlags, Width};
+use dragoman_state::{Cr4, Mxcsr, RFlags, Width};
+
+use crate::fault::Fault;
 
 use super::{
     across::{self, Across},
@@ -126,6 +128,12 @@ pub enum FloatOp {
 /// An exception that is not masked: MXCSR holds its flag, and there is no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmasked;
+
+/// The fault that an exception is which is not masked: #XM, or #UD where the system does not expect it.
+#[cold]
+pub fn fault(cr4: Cr4) -> Fault {
+    if cr4.contains(Cr4::OSXMMEXCPT) { Fault::XM } else { Fault::UD }
+}
 
 /// A number format in the lanes of a vector.
 pub(super) trait LaneFormat: Interchange {
@@ -333,6 +341,11 @@ fn half(control: u8, value: F32, env: &mut Environment) -> u16 {
     let rounding = env.rounding;
     if control & 4 == 0 {
         env.rounding = Rounding::from_field(control);
+    }
+    let is_denormal = value.0 & 0x7f80_0000 == 0 && value.0 << 1 != 0 && !env.denormals_are_zero;
+    if is_denormal && !env.masked.contains(Exceptions::UNDERFLOW) {
+        // However few bits it has, and although there is to be no result: so do processors.
+        env.raised |= Exceptions::PRECISION;
     }
     let F16(bits) = convert(value, env);
     env.rounding = rounding;

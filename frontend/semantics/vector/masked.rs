@@ -107,7 +107,7 @@ fn store(cpu: &mut dyn Cpu, i: &Insn, lane: Width) -> Result<(), Fault> {
 }
 
 /// Writes one lane, which need not be aligned, even while other operands must be.
-fn write_lane(cpu: &mut dyn Cpu, at: GuestVirt, lane: Width, value: u64) -> Result<(), Fault> {
+pub(super) fn write_lane(cpu: &mut dyn Cpu, at: GuestVirt, lane: Width, value: u64) -> Result<(), Fault> {
     if at.0 % lane.bytes() == 0 {
         return cpu.write(at, lane, value, Privilege::Current);
     }

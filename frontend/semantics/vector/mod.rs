@@ -17,6 +17,7 @@ pub mod float;
 mod fma;
 pub mod fused;
 mod gathers;
+mod half;
 pub mod horizontal;
 mod integer;
 pub mod lanes;
@@ -55,6 +56,7 @@ pub(super) fn rows<M: Machine>() -> Vec<Row<M>> {
     rows.extend(elements::rows());
     rows.extend(fma::rows());
     rows.extend(gathers::rows());
+    rows.extend(half::rows());
     rows.extend(integer::rows());
     rows.extend(masked::rows());
     rows.extend(moves::rows());

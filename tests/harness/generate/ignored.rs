@@ -2,7 +2,7 @@
 
 use dragoman_frontend::fault::vector;
 use dragoman_state::RFlags;
-use iced_x86::{Code, Instruction, Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::{Generated, compare::is_environment, steer::base_of_selector};
 use crate::case::{Case, End, Outcome};
@@ -56,10 +56,6 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
         return Some(Ignored::Undefined);
     }
     let is_strict = case.registers.rflags & RFlags::AC.bits() != 0;
-    if is_strict && matches!(insn.code(), Code::VEX_Vcvtph2ps_xmm_xmmm64 | Code::VEX_Vcvtps2ph_xmmm64_xmm_imm8) {
-        // Eight bytes that need not be aligned, unlike those of all other instructions.
-        return Some(Ignored::Undefined);
-    }
     if is_strict && (is_environment(insn) || insn.mnemonic() == Mnemonic::Pop && insn.op0_register().is_segment_register()) {
         // What of a long image must be aligned, and how much of its slot a selector is.
         return Some(Ignored::Undefined);
