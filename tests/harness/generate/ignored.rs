@@ -42,7 +42,8 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
     let linear = |selector, offset: u64| offset.wrapping_add(base_of_selector(selector));
     let code = linear(case.registers.selectors[1], case.registers.rip);
     let target = linear(got.registers.selectors[1], got.registers.rip);
-    if got.end == End::Done && (code..code + u64::from(case.code_length)).contains(&target) && !insn.has_rep_prefix() {
+    let is_repeated = insn.is_string_instruction() && insn.has_rep_prefix();
+    if got.end == End::Done && (code..code + u64::from(case.code_length)).contains(&target) && !is_repeated {
         return Some(Ignored::Inside);
     }
     if matches!(insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu) && native.end != got.end {
