@@ -158,7 +158,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         who: codes!(Crc32_r64_rm8 Crc32_r64_rm64),
-        what: &["does not ask for op0"],
+        what: &["does not ask for op0*"],
         reason: "the sum has 32 bits, whatever holds it",
     },
     Known {
