@@ -4,7 +4,12 @@ use dragoman_frontend::fault::vector;
 use dragoman_state::RFlags;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-use super::{Generated, compare::is_environment, steer::base_of_selector};
+use super::{
+    Generated,
+    compare::is_environment,
+    steer::{base_of_selector, operand_at},
+    traits::restores_large_image,
+};
 use crate::case::{Case, End, Outcome};
 
 /// Why two outcomes need not be the same.
@@ -75,7 +80,11 @@ pub fn ignored(generated: &Generated, native: &Outcome, got: &Outcome) -> Option
         // The target or the stack; one operand or the other.
         return Some(Ignored::Order);
     }
-    names_host_segment(generated).then_some(Ignored::Kernel)
+    if both_fault && native.end != got.end && restores_large_image(insn) {
+        // What the header says, or where the area ends.
+        return Some(Ignored::Order);
+    }
+    (names_host_segment(generated) || names_host_component(generated)).then_some(Ignored::Kernel)
 }
 
 /// Whether it may look at the segment by which Linux tells programs the number of their processor, and which is not on
@@ -111,6 +120,22 @@ fn names_host_segment(generated: &Generated) -> bool {
                     .any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
             }))
         && (insn.mnemonic() != M::Mov && insn.mnemonic() != M::Pop || insn.op0_register().is_segment_register())
+}
+
+/// Whether its area names a component that no model has, and that the host's kernel may have enabled.
+fn names_host_component(generated: &Generated) -> bool {
+    const HEADER: u64 = 512;
+    // MPX, AVX-512, PKRU, AMX.
+    const COMPONENTS: u64 = 0xf8 | 1 << 9 | 3 << 17;
+    let (insn, case) = (&generated.insn, &generated.case);
+    let Some(at) = operand_at(case, insn).filter(|_| restores_large_image(insn)) else { return false };
+    let byte = |at: u64| {
+        let window = case.windows().find(|window| at.wrapping_sub(window.at) < u64::from(window.length));
+        window.map_or(0, |window| Case::bytes_of(window, &case.memory)[(at - window.at) as usize])
+    };
+    // XSTATE_BV, then XCOMP_BV.
+    let quadword = |n: u64| (0..8).fold(0, |value, k| value | u64::from(byte(at + HEADER + 8 * n + k)) << (8 * k));
+    (quadword(0) | quadword(1)) & COMPONENTS != 0
 }
 
 /// Shifts of 16 bits by more than 16, from another operand.
