@@ -51,7 +51,10 @@ impl Header {
         let xcomp_bv = cpu.read(place(at, XCOMP_BV), Width::Qword, Privilege::Current)?;
         let header = Self { at, xstate_bv: 0, xcomp_bv };
         let size = if header.is_compacted() {
-            StateComponent::compacted_size(Xcr0::from_bits_retain(xcomp_bv))
+            // As far as the last component that is asked for.
+            let asked = requested(cpu.state()).bits();
+            let last = 63 - (asked & xcomp_bv | 1).leading_zeros();
+            StateComponent::compacted_size(Xcr0::from_bits_retain(xcomp_bv & ((2 << last) - 1)))
         } else {
             StateComponent::standard_size(requested(cpu.state()))
         };
