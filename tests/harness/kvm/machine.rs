@@ -9,11 +9,11 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dragoman_devices::memory::GuestRam;
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region, kvm_xsave};
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_pit_config, kvm_userspace_memory_region, kvm_xsave};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
 use super::KvmError;
@@ -35,6 +35,15 @@ pub enum Exit {
     Shutdown,
 }
 
+/// An access to a port by a guest.
+#[derive(Debug)]
+pub enum PortUse<'a> {
+    /// Of these bytes, to be filled.
+    Read(u16, &'a mut [u8]),
+    /// Of these.
+    Write(u16, &'a [u8]),
+}
+
 /// The machine.
 pub struct Machine {
     pub vcpu: VcpuFd,
@@ -50,6 +59,15 @@ fn unavailable(what: &str) -> impl Fn(kvm_ioctls::Error) -> KvmError {
 impl Machine {
     /// A machine whose memory is `ram`.
     pub fn new(ram: Arc<GuestRam>) -> Result<Self, KvmError> {
+        Self::make(ram, false)
+    }
+
+    /// One with KVM's own interrupt chips and timer.
+    pub fn with_chips(ram: Arc<GuestRam>) -> Result<Self, KvmError> {
+        Self::make(ram, true)
+    }
+
+    fn make(ram: Arc<GuestRam>, has_chips: bool) -> Result<Self, KvmError> {
         const VERSION: i32 = 12;
         let kvm = Kvm::new().map_err(unavailable("/dev/kvm cannot be opened"))?;
         if kvm.get_api_version() != VERSION {
@@ -58,6 +76,10 @@ impl Machine {
         let vm = kvm.create_vm().map_err(unavailable("it makes no machine"))?;
         vm.set_tss_address(TASK_STATE).map_err(unavailable("it refuses an address for its task state"))?;
         vm.set_identity_map_address(IDENTITY_MAP).map_err(unavailable("it refuses an address for its page tables"))?;
+        if has_chips {
+            vm.create_irq_chip().map_err(unavailable("it makes no interrupt chips"))?;
+            vm.create_pit2(kvm_pit_config::default()).map_err(unavailable("it makes no timer"))?;
+        }
         let vcpu = vm.create_vcpu(0).map_err(unavailable("it makes no processor"))?;
         let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(unavailable("it says nothing about its processor"))?;
         vcpu.set_cpuid2(&cpuid).map_err(unavailable("it refuses what it supports"))?;
@@ -87,6 +109,30 @@ impl Machine {
     pub fn set_image(&self, image: &kvm_xsave) -> Result<(), kvm_ioctls::Error> {
         // SAFETY: the image came from `get_xsave`, and no feature that makes it larger was asked for.
         unsafe { self.vcpu.set_xsave(image) }
+    }
+
+    /// Runs until `answer`, which is asked about each access to a port, gives an end; or says why KVM gave up, `deadline`
+    /// having passed among the reasons.
+    pub fn run_until<T>(&mut self, deadline: Instant, mut answer: impl FnMut(PortUse) -> Option<T>) -> Result<T, String> {
+        while Instant::now() < deadline {
+            let _guard = self.watchdog.guard();
+            let end = match self.vcpu.run() {
+                Ok(VcpuExit::IoIn(port, data)) => answer(PortUse::Read(port, data)),
+                Ok(VcpuExit::IoOut(port, data)) => answer(PortUse::Write(port, data)),
+                Ok(VcpuExit::MmioRead(_, data)) => {
+                    data.fill(0xff);
+                    None
+                }
+                Ok(VcpuExit::MmioWrite(..)) => None,
+                Ok(exit) => return Err(format!("left with {exit:?}")),
+                Err(error) if error.errno() == libc::EINTR => None,
+                Err(error) => return Err(format!("KVM_RUN: {error}")),
+            };
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+        Err("no end".to_owned())
     }
 
     /// Runs until a HLT. Port accesses are `width` bytes wide.

@@ -4,6 +4,8 @@
 //! processor's own virtualisation, it is silicon that answers; where it is emulated itself, Linux's emulator of instructions
 //! answers for kernel and real-mode code, and [`KNOWN`] says what that gets wrong.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod guest;
 mod known;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[expect(unsafe_code, reason = "guest memory is handed to KVM, and a thread is interrupted")]
