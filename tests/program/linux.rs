@@ -79,7 +79,7 @@ fn script(name: &str, machine: &str) {
     let uname = guest.ask("uname -srm", COMMAND);
     assert!(uname.starts_with("Linux 6.") && uname.ends_with(machine), "{uname}");
     let processor = guest.ask("cat /proc/cpuinfo", COMMAND);
-    assert!(processor.contains("model name\t: Dragoman x86-64-v1 processor"), "{processor}");
+    assert!(processor.contains("model name\t: Dragoman x86-64-v3 processor"), "{processor}");
     assert!(processor.contains("cpu MHz\t\t: 1000.000"), "{processor}");
 
     const SUM: &str = "yes 'a line of text' | head -c 16777216 | sha256sum";
