@@ -115,9 +115,9 @@ fn names_host_segment(generated: &Generated) -> bool {
     looks
         && (case.registers.gpr.iter().any(|value| is_it(*value))
             || case.windows().any(|window| {
-                Case::bytes_of(window, &case.memory)
-                    .windows(2)
-                    .any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
+                let bytes = Case::bytes_of(window, &case.memory);
+                let is_last = bytes.last().is_some_and(|low| is_it(u64::from(*low))); // its upper half is in another window
+                is_last || bytes.windows(2).any(|pair| is_it(u64::from(u16::from_le_bytes([pair[0], pair[1]]))))
             }))
         && (insn.mnemonic() != M::Mov && insn.mnemonic() != M::Pop || insn.op0_register().is_segment_register())
 }
