@@ -1,12 +1,39 @@
 //! The legacy region of an XSAVE area, which is the image of FXSAVE: the x87 unit, MXCSR and the XMM registers.
 //! SDM: vol. 1 §10.5, §13.4.1.
 
-use dragoman_state::{F80, Mxcsr, StatusWord, X87State};
+use dragoman_state::{F80, Mxcsr, StatusWord, VcpuState, X87State};
 
 use crate::fault::Fault;
 
 /// Bytes of the image that the processor writes and reads: the last 96 are software's.
 pub(super) const IMAGE_WORDS: usize = (512 - 96) / 8;
+/// The word that holds MXCSR and its mask, and that where the XMM registers begin.
+pub(super) const MXCSR_WORD: usize = 3;
+pub(super) const XMM_WORD: usize = 20;
+
+/// How many vector registers the mode has, and images hold: eight outside 64-bit mode.
+pub(super) fn vector_count(state: &VcpuState) -> usize {
+    if state.is_64bit() { 16 } else { 8 }
+}
+
+/// The image of `state`, with pointers of 64 bits where it `is_wide`.
+pub(super) fn image(state: &VcpuState, is_wide: bool) -> [u64; IMAGE_WORDS] {
+    let mut image = [0; IMAGE_WORDS];
+    write_x87(&mut image, &state.x87, is_wide);
+    image[MXCSR_WORD] = u64::from(state.vectors.mxcsr.bits()) | u64::from(Mxcsr::WRITABLE) << 32;
+    for (n, register) in state.vectors.registers[..vector_count(state)].iter().enumerate() {
+        image[XMM_WORD + 2 * n..][..2].copy_from_slice(&register[..2]);
+    }
+    image
+}
+
+/// Makes the XMM registers what `image` holds.
+pub(super) fn load_vectors(state: &mut VcpuState, image: &[u64; IMAGE_WORDS]) {
+    let count = vector_count(state);
+    for (n, register) in state.vectors.registers[..count].iter_mut().enumerate() {
+        register[..2].copy_from_slice(&image[XMM_WORD + 2 * n..][..2]);
+    }
+}
 
 /// The bits of MXCSR in `value`; #GP(0) where it has others.
 pub(super) fn checked_mxcsr(value: u32) -> Result<Mxcsr, Fault> {
@@ -14,7 +41,7 @@ pub(super) fn checked_mxcsr(value: u32) -> Result<Mxcsr, Fault> {
 }
 
 /// The first three words, and the eight registers in stack order.
-pub(super) fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
+fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
     image[0] =
         u64::from(x87.control) | u64::from(x87.status.bits()) << 16 | u64::from(x87.valid) << 32 | u64::from(x87.opcode) << 48;
     let pointer = |offset: u64, selector: u16| {

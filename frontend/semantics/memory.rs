@@ -16,7 +16,7 @@ pub fn effective_address(state: &VcpuState, insn: &Insn) -> u64 {
 impl dyn Cpu + '_ {
     /// The linear address of `size` bytes at `insn`'s memory operand.
     pub(super) fn operand_address(&self, insn: &Insn, size: u64, is_write: bool) -> Result<GuestVirt, Fault> {
-        segmentation::canonical(self.state(), insn.segment, effective_address(self.state(), insn), size, is_write)
+        self.operand_address_at(insn, 0, size, is_write)
     }
 
     /// The linear address of `size` bytes at `delta` bytes into `insn`'s memory operand.

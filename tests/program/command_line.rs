@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::guest::{Guest, dragoman, guests, run};
+use crate::guest::{Guest, dragoman, guests, refused, run};
 
 /// A folder of our own, made anew.
 fn folder(name: &str) -> PathBuf {
@@ -21,18 +21,6 @@ fn folder(name: &str) -> PathBuf {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// Expects a failure: its status, and what its one sentence says.
-fn refused(arguments: &[&str], status: i32, says: &[&str]) {
-    let output = run(arguments);
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
-    assert!(output.stdout.is_empty(), "{arguments:?} wrote to standard output");
-    assert!(message.starts_with("dragoman: ") && message.trim_end().lines().count() == 1, "{arguments:?}: {message}");
-    for part in says {
-        assert!(message.contains(part), "{arguments:?} does not say {part:?}: {message}");
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::guest::{dragoman, run};
+use crate::guest::{self, dragoman, run};
 
 const RIGHT: &str = "long64 | 48 01 c3 | add rbx,rax | rbx=1 rax=2 => rbx=3 cf=0 pf=1 af=0 zf=0 sf=0 of=0 ; SDM 2 ADD\n";
 const WRONG: &str = "long64 | 48 01 c3 | add rbx,rax | rbx=1 rax=2 => rbx=4 cf=0 pf=1 af=0 zf=0 sf=0 of=0 ; SDM 2 ADD\n";
@@ -55,14 +55,7 @@ fn rows(document: &Value) -> &Vec<Value> {
 
 /// Expects a refusal: its status, and what its one sentence says.
 fn refused(arguments: &[&str], status: i32, says: &[&str]) {
-    let output = conform(arguments);
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
-    assert!(output.stdout.is_empty(), "{arguments:?} wrote to standard output");
-    assert!(message.starts_with("dragoman: ") && message.trim_end().lines().count() == 1, "{arguments:?}: {message}");
-    for part in says {
-        assert!(message.contains(part), "{arguments:?} does not say {part:?}: {message}");
-    }
+    guest::refused(&[&["conform"], arguments].concat(), status, says);
 }
 
 #[test]

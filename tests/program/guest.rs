@@ -45,6 +45,18 @@ pub fn run(arguments: &[&str]) -> Output {
     dragoman().args(arguments).stdin(Stdio::null()).output().expect("the program can be started")
 }
 
+/// Expects a failure: its status, and what its one sentence says.
+pub fn refused(arguments: &[&str], status: i32, says: &[&str]) {
+    let output = run(arguments);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
+    assert!(output.stdout.is_empty(), "{arguments:?} wrote to standard output");
+    assert!(message.starts_with("dragoman: ") && message.trim_end().lines().count() == 1, "{arguments:?}: {message}");
+    for part in says {
+        assert!(message.contains(part), "{arguments:?} does not say {part:?}: {message}");
+    }
+}
+
 /// A guest that runs.
 pub struct Guest {
     child: Child,

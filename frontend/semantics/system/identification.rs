@@ -1,7 +1,7 @@
 //! Who and when: CPUID RDTSC RDTSCP RDPMC RDPID.
 //! SDM: vol. 2, the entries of the same names; vol. 3 §17.17 (time-stamp counter).
 
-use dragoman_state::{Cr4, Gpr, Width};
+use dragoman_state::{Cr4, Gpr, VcpuState, Width};
 
 use super::super::{
     Cpu, Machine,
@@ -33,6 +33,11 @@ fn cpuid(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
         cpu.state_mut().gpr[register] = value.into();
     }
     Ok(())
+}
+
+/// EDX:EAX.
+pub(super) fn pair(state: &VcpuState) -> u64 {
+    state.gpr[Gpr::RAX] & 0xffff_ffff | state.gpr[Gpr::RDX] << 32
 }
 
 /// Writes EDX:EAX, clearing the upper halves.

@@ -12,7 +12,7 @@ use super::{
         table::{Row, helper, row},
     },
     descriptors::require_canonical,
-    identification::set_pair,
+    identification::{pair, set_pair},
     objections::{Subject, refuse, refuse_where},
 };
 use crate::{
@@ -145,7 +145,7 @@ fn rdmsr(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
 fn wrmsr(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     let state = cpu.state();
     let msr = state.gpr[Gpr::RCX] as u32;
-    let value = state.gpr[Gpr::RAX] & 0xffff_ffff | state.gpr[Gpr::RDX] << 32;
+    let value = pair(state);
     if msr == index::EFER {
         return set_efer(cpu, value);
     }

@@ -89,14 +89,16 @@ pub(super) fn read_lane(cpu: &mut dyn Cpu, i: &Insn, delta: u64, lane: Width) ->
 
 /// `op dst, mask, src`, dst in memory: all selected lanes or none.
 fn store(cpu: &mut dyn Cpu, i: &Insn, lane: Width) -> Result<(), Fault> {
-    let selected: Vec<usize> = (0..lanes(i, lane)).filter(|n| is_selected(cpu, i.operands[1].register, lane, *n)).collect();
-    let (Some(lowest), Some(highest)) = (selected.first(), selected.last()) else { return Ok(()) };
+    let count = lanes(i, lane);
+    let mask: [bool; 8] = std::array::from_fn(|n| n < count && is_selected(cpu, i.operands[1].register, lane, n));
+    let selected = (0..count).filter(|n| mask[*n]);
+    let (Some(lowest), Some(highest)) = (selected.clone().next(), selected.clone().next_back()) else { return Ok(()) };
     let address = |cpu: &dyn Cpu, n: usize| cpu.operand_address_at(i, n as u64 * lane.bytes(), lane.bytes(), true);
-    for n in &selected {
-        address(cpu, *n)?;
+    for n in selected.clone() {
+        address(cpu, n)?;
     }
     // All are in one page, or in two.
-    let (first, last) = (address(cpu, *lowest)?, GuestVirt(address(cpu, *highest)?.0.wrapping_add(lane.bytes() - 1)));
+    let (first, last) = (address(cpu, lowest)?, GuestVirt(address(cpu, highest)?.0.wrapping_add(lane.bytes() - 1)));
     cpu.check_write(first, 1, Privilege::Current)?;
     cpu.check_write(last, 1, Privilege::Current)?;
     for n in selected {

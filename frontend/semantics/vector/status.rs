@@ -1,12 +1,12 @@
 //! State as a whole: LDMXCSR STMXCSR EMMS FXSAVE FXRSTOR.
 //! SDM: vol. 2, the entries of the same names; vol. 1 §10.5 (the image).
 
-use dragoman_state::{GuestVirt, Mxcsr, Width};
+use dragoman_state::{GuestVirt, Width};
 
 use super::{
     super::{
         Cpu, Machine, Privilege,
-        legacy_region::{IMAGE_WORDS, checked_mxcsr, read_x87, write_x87},
+        legacy_region::{IMAGE_WORDS, MXCSR_WORD, XMM_WORD, checked_mxcsr, image, load_vectors, read_x87, vector_count},
         table::{Row, helper, row},
         x87,
     },
@@ -50,14 +50,14 @@ fn stmxcsr(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 
 /// `VZEROUPPER`: of each vector register that the mode has, all above its low 128 bits.
 fn vzeroupper(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
-    let count = vector_count(cpu);
+    let count = vector_count(cpu.state());
     cpu.state_mut().vectors.registers[..count].iter_mut().for_each(|register| register[2..].fill(0));
     Ok(())
 }
 
 /// `VZEROALL`.
 fn vzeroall(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
-    let count = vector_count(cpu);
+    let count = vector_count(cpu.state());
     cpu.state_mut().vectors.registers[..count].fill([0; 8]);
     Ok(())
 }
@@ -76,11 +76,6 @@ fn is_wide(i: &Insn) -> bool {
     [Code::Fxsave64_m512byte, Code::Fxrstor64_m512byte].iter().any(|form| i.opcode == Opcode::of(*form))
 }
 
-/// How many vector registers the image holds: eight outside 64-bit mode.
-fn vector_count(cpu: &dyn Cpu) -> usize {
-    if cpu.state().is_64bit() { 16 } else { 8 }
-}
-
 /// Where the image is. That it is not aligned is found out after what the segment refuses.
 fn image_address(cpu: &dyn Cpu, i: &Insn, is_write: bool) -> Result<GuestVirt, Fault> {
     let at = cpu.operand_address(i, 512, is_write)?;
@@ -97,15 +92,8 @@ fn fxsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let at = image_address(cpu, i, true)?;
     cpu.check_write(last_byte(at), 1, Privilege::Current)?;
     cpu.check_write(at, 512, Privilege::Current)?;
-    let (state, count) = (cpu.state(), vector_count(cpu));
-    let mut image = [0u64; IMAGE_WORDS];
-    write_x87(&mut image, &state.x87, is_wide(i));
-    image[3] = u64::from(state.vectors.mxcsr.bits()) | u64::from(Mxcsr::WRITABLE) << 32;
-    for n in 0..count {
-        image[20 + 2 * n] = state.vectors.registers[n][0];
-        image[21 + 2 * n] = state.vectors.registers[n][1];
-    }
-    for (n, word) in image.iter().enumerate().take(20 + 2 * count) {
+    let (image, count) = (image(cpu.state(), is_wide(i)), vector_count(cpu.state()));
+    for (n, word) in image.iter().enumerate().take(XMM_WORD + 2 * count) {
         cpu.write(GuestVirt(at.0.wrapping_add(8 * n as u64)), Width::Qword, *word, Privilege::Current)?;
     }
     Ok(())
@@ -114,21 +102,18 @@ fn fxsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
 /// `FXRSTOR`, `FXRSTOR64`.
 fn fxrstor(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     let at = image_address(cpu, i, false)?;
-    let count = vector_count(cpu);
+    let count = vector_count(cpu.state());
     // All of the image must be there, and software's part is never looked at.
     cpu.read(last_byte(at), Width::Byte, Privilege::Current)?;
     let mut image = [0u64; IMAGE_WORDS];
-    for (n, word) in image.iter_mut().enumerate().take(20 + 2 * count) {
+    for (n, word) in image.iter_mut().enumerate().take(XMM_WORD + 2 * count) {
         *word = cpu.read(GuestVirt(at.0.wrapping_add(8 * n as u64)), Width::Qword, Privilege::Current)?;
     }
-    let mxcsr = checked_mxcsr(image[3] as u32)?;
+    let mxcsr = checked_mxcsr(image[MXCSR_WORD] as u32)?;
     let x87 = read_x87(&image, is_wide(i));
     let state = cpu.state_mut();
     state.x87 = x87;
     state.vectors.mxcsr = mxcsr;
-    for n in 0..count {
-        state.vectors.registers[n][0] = image[20 + 2 * n];
-        state.vectors.registers[n][1] = image[21 + 2 * n];
-    }
+    load_vectors(state, &image);
     Ok(())
 }

@@ -20,12 +20,18 @@ use super::{
 use crate::{
     Mode,
     case::Case,
-    generate::{Generated, Random, prepare},
+    generate::{Form, Generated, Generator, Random, prepare},
     known::Difference,
 };
 
 /// The modes in which encodings differ.
-pub const MODES: [Mode; 3] = [Mode::Long64, Mode::Prot32, Mode::Prot16];
+const MODES: [Mode; 3] = [Mode::Long64, Mode::Prot32, Mode::Prot16];
+/// How often an instruction is made of each encoding in each mode, and how often more while something that must be seen in
+/// some case has not been seen.
+const ROUNDS: usize = 8;
+const MORE_ROUNDS: usize = 60;
+/// How many cases there are of each instruction.
+const CASES: usize = 4;
 
 /// Collects evidence.
 pub struct Judge {
@@ -86,6 +92,27 @@ impl Judge {
     pub(super) fn run(&mut self, decoded: &Decoded, start: &Start) -> Run {
         self.runs += 1;
         self.bench.run(decoded, start)
+    }
+
+    /// Judges cases of `code` in each mode, and calls `after` with each.
+    pub fn judge_encoding(&mut self, code: Code, mut after: impl FnMut(&Self, &Generated)) {
+        let form = Form::of(code);
+        // What is found of one encoding does not depend on which others there are.
+        let mut generator = Generator::new(code as u64);
+        let mut list = Vec::new();
+        for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
+            for round in 0..MORE_ROUNDS {
+                if round >= ROUNDS && self.times(code) > 0 && !self.is_waiting(code) {
+                    break;
+                }
+                list.clear();
+                generator.make(&form, mode, CASES, &mut list);
+                for generated in &list {
+                    self.judge(generated);
+                    after(self, generated);
+                }
+            }
+        }
     }
 
     /// Judges one case, in ring 3, or where that refuses it in ring 0.

@@ -13,5 +13,5 @@ mod spoilt;
 mod stage;
 mod trial;
 
-pub use judge::{Judge, MODES};
+pub use judge::Judge;
 pub use known::{IDLE, KNOWN};

@@ -11,19 +11,13 @@ use super::{
     run::{Engine, Run, RunError},
 };
 use crate::{
-    footprint::{IDLE, Judge, KNOWN, MODES},
-    generate::{Form, Generated, Generator, codes},
+    footprint::{IDLE, Judge, KNOWN},
+    generate::{Generated, codes},
     known::Difference,
 };
 
 /// The engine whose meaning of instructions is the one that is judged.
 const ENGINE: &str = "interp";
-/// How often an instruction is made of each encoding in each mode, and how often more while something that must be seen in
-/// some case has not been seen.
-const ROUNDS: usize = 8;
-const MORE_ROUNDS: usize = 60;
-/// How many cases there are of each instruction.
-const CASES: usize = 4;
 /// Where the expectations come from.
 const SOURCE: &str = "the decoder's tables";
 /// After how many encodings others hear of it.
@@ -70,29 +64,15 @@ pub fn run(run: &mut Run<'_>, engines: &[Engine]) -> Result<(), RunError> {
 
 /// Judges cases of `code`, and keeps the first that differs as no list says.
 fn judge_encoding(judge: &mut Judge, code: Code, examples: &mut BTreeMap<Code, Generated>) {
-    let form = Form::of(code);
-    // What is found of one encoding does not depend on which others there are.
-    let mut generator = Generator::new(code as u64);
-    let (mut list, mut last) = (Vec::new(), None);
-    for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
-        for round in 0..MORE_ROUNDS {
-            if round >= ROUNDS && judge.times(code) > 0 && !judge.is_waiting(code) {
-                break;
-            }
-            list.clear();
-            generator.make(&form, mode, CASES, &mut list);
-            for generated in &list {
-                last = Some(generated.clone());
-                let before = judge.found_so_far().len();
-                judge.judge(generated);
-                if judge.found_so_far().len() > before
-                    && judge.found_so_far().keys().any(|one| one.code == code && is_unlisted(one))
-                {
-                    examples.entry(code).or_insert_with(|| generated.clone());
-                }
-            }
+    let (mut last, mut before) = (None, judge.found_so_far().len());
+    judge.judge_encoding(code, |judge, generated| {
+        last = Some(generated.clone());
+        let found = judge.found_so_far();
+        if found.len() > before && found.keys().any(|one| one.code == code && is_unlisted(one)) {
+            examples.entry(code).or_insert_with(|| generated.clone());
         }
-    }
+        before = found.len();
+    });
     if let Some(last) = last.filter(|_| judge.times(code) == 0) {
         examples.entry(code).or_insert(last);
     }

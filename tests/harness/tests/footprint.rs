@@ -2,17 +2,11 @@
 
 use dragoman_frontend::model::CpuModel;
 use harness::{
-    footprint::{IDLE, Judge, KNOWN, MODES},
-    generate::{Form, Generator, codes},
+    footprint::{IDLE, Judge, KNOWN},
+    generate::codes,
     known::idle_rows,
 };
 
-/// How often an instruction is made of each encoding in each mode, and how often more while something that must be seen in
-/// some case has not been seen.
-const ROUNDS: usize = 8;
-const MORE_ROUNDS: usize = 60;
-/// How many cases there are of each instruction.
-const CASES: usize = 4;
 /// On an emulated host, one encoding of so many is judged.
 const SHARE_WHEN_EMULATED: usize = 32;
 
@@ -23,23 +17,8 @@ fn every_instruction_touches_what_the_tables_say() {
     let mut judge = Judge::new(&model);
     let share = if is_emulated { SHARE_WHEN_EMULATED } else { 1 };
     let codes: Vec<_> = codes(&model).into_iter().step_by(share).collect();
-    let mut list = Vec::new();
     for code in &codes {
-        let form = Form::of(*code);
-        // What is found of one encoding does not depend on which others there are.
-        let mut generator = Generator::new(*code as u64);
-        for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
-            for round in 0..MORE_ROUNDS {
-                if round >= ROUNDS && judge.times(*code) > 0 && !judge.is_waiting(*code) {
-                    break;
-                }
-                list.clear();
-                generator.make(&form, mode, CASES, &mut list);
-                for generated in &list {
-                    judge.judge(generated);
-                }
-            }
-        }
+        judge.judge_encoding(*code, |_, _| {});
     }
     println!("{} runs of {} encodings", judge.runs(), codes.len());
     let differences = judge.differences();

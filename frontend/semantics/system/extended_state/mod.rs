@@ -12,9 +12,10 @@ use dragoman_state::{Cr0, Cr4, F80, Gpr, GuestVirt, VcpuState, X87State, Xcr0};
 use super::{
     super::{
         Cpu, Machine,
+        legacy_region::vector_count,
         table::{Row, helper, row},
     },
-    identification::set_pair,
+    identification::{pair, set_pair},
     objections::{Subject, refuse_where},
 };
 use crate::{
@@ -52,9 +53,6 @@ const XSTATE_BV: u64 = 512;
 const XCOMP_BV: u64 = 520;
 const HEADER_END: u64 = LEGACY_SIZE as u64;
 const MXCSR: u64 = 24;
-/// The word of the legacy region that holds MXCSR and its mask, and that where the XMM registers begin.
-const MXCSR_WORD: usize = 3;
-const XMM_WORD: usize = 20;
 
 /// Why XCR0 may not hold `value` on `model`.
 fn xcr0_objections(model: &CpuModel, value: u64) -> [(bool, &'static str); 3] {
@@ -87,18 +85,13 @@ fn xsetbv(cpu: &mut dyn Cpu, _: &Insn) -> Result<(), Fault> {
     if !state.cr4.contains(Cr4::OSXSAVE) {
         return Err(Fault::UD);
     }
-    let value = state.gpr[Gpr::RAX] & 0xffff_ffff | state.gpr[Gpr::RDX] << 32;
+    let value = pair(state);
     let is_misplaced = state.cpl() != 0 || state.gpr[Gpr::RCX] as u32 != 0;
     let [unknown, needed, alone] = xcr0_objections(cpu.model(), value);
     let misplaced = (is_misplaced, "writes an extended control register that it may not, or that does not exist");
     refuse_where(cpu, Fault::GP0, Subject::Instruction, &[misplaced, unknown, needed, alone])?;
     cpu.state_mut().xcr0 = Xcr0::from_bits_retain(value);
     Ok(())
-}
-
-/// How many vector registers are saved and restored: eight outside 64-bit mode.
-fn vector_count(state: &VcpuState) -> usize {
-    if state.is_64bit() { 16 } else { 8 }
 }
 
 /// XINUSE: the components that are not in their initial configuration.
@@ -127,8 +120,7 @@ fn check_supervisor(cpu: &dyn Cpu) -> Result<(), Fault> {
 
 /// RFBM: the components that EDX:EAX asks for and that are enabled. There are none of supervisors that IA32_XSS could enable.
 fn requested(state: &VcpuState) -> Xcr0 {
-    let wanted = state.gpr[Gpr::RAX] & 0xffff_ffff | state.gpr[Gpr::RDX] << 32;
-    state.xcr0 & Xcr0::from_bits_retain(wanted)
+    state.xcr0 & Xcr0::from_bits_retain(pair(state))
 }
 
 /// Whether the x87 unit's pointers have 64 bits in the area.
@@ -157,6 +149,9 @@ fn extended(held: Xcr0, is_compacted: bool) -> impl Iterator<Item = (Xcr0, u64)>
         (one.bit, offset.into())
     })
 }
+
+/// The most quadwords that a component has.
+const MOST_WORDS: usize = 32;
 
 /// How many quadwords a component has, with `count` vector registers.
 fn component_words(component: Xcr0, count: usize) -> usize {

@@ -5,10 +5,10 @@ use dragoman_state::{F80, GuestVirt, Mxcsr, Width, X87State, Xcr0};
 use super::{
     super::super::{
         Cpu, Flush, Privilege,
-        legacy_region::{IMAGE_WORDS, checked_mxcsr, read_x87},
+        legacy_region::{IMAGE_WORDS, MXCSR_WORD, XMM_WORD, checked_mxcsr, load_vectors, read_x87, vector_count},
     },
-    COMPACTED, HEADER_END, MXCSR_WORD, XCOMP_BV, XMM_WORD, XSTATE_BV, area, check, check_supervisor, component_words, extended,
-    is_wide, place, requested, set_component_word, vector_count,
+    COMPACTED, HEADER_END, MOST_WORDS, XCOMP_BV, XSTATE_BV, area, check, check_supervisor, component_words, extended, is_wide,
+    place, requested, set_component_word,
 };
 use crate::{
     decode::Insn,
@@ -102,15 +102,12 @@ fn restore(cpu: &mut dyn Cpu, i: &Insn, header: &Header) -> Result<(), Fault> {
         }
     }
     let mxcsr = if has_mxcsr { checked_mxcsr(image[MXCSR_WORD] as u32)? } else { Mxcsr::RESET };
-    let mut words = Vec::new();
-    for component in StateComponent::ALL.map(|one| one.bit).into_iter().filter(|bit| asked.contains(*bit)) {
-        let found = extended(held, header.is_compacted()).find(|(bit, _)| *bit == component && loaded.contains(*bit));
-        for n in 0..component_words(component, count) {
-            let value = match found {
-                Some((_, offset)) => cpu.read(place(header.at, offset + 8 * n as u64), Width::Qword, Privilege::Current)?,
-                None => 0,
-            };
-            words.push((component, n, value));
+    let components = StateComponent::ALL.map(|one| one.bit);
+    let mut values = [[0; MOST_WORDS]; StateComponent::ALL.len()];
+    for (component, values) in components.into_iter().zip(&mut values).filter(|(bit, _)| (asked & loaded).contains(*bit)) {
+        let Some((_, offset)) = extended(held, header.is_compacted()).find(|(bit, _)| *bit == component) else { continue };
+        for (n, value) in values.iter_mut().enumerate().take(component_words(component, count)) {
+            *value = cpu.read(place(header.at, offset + 8 * n as u64), Width::Qword, Privilege::Current)?;
         }
     }
     install(cpu, asked, loaded, &image, is_wide(i));
@@ -119,8 +116,10 @@ fn restore(cpu: &mut dyn Cpu, i: &Insn, header: &Header) -> Result<(), Fault> {
         state.vectors.mxcsr = mxcsr;
     }
     let rights = state.pkru;
-    for (component, n, value) in words {
-        set_component_word(state, component, n, value);
+    for (component, values) in components.into_iter().zip(values).filter(|(bit, _)| asked.contains(*bit)) {
+        for (n, value) in values.into_iter().enumerate().take(component_words(component, count)) {
+            set_component_word(state, component, n, value);
+        }
     }
     if state.pkru != rights {
         // What is remembered of pages was allowed by the rights as they were.
@@ -131,7 +130,6 @@ fn restore(cpu: &mut dyn Cpu, i: &Insn, header: &Header) -> Result<(), Fault> {
 
 /// Writes the x87 unit and the XMM registers: from `image`, or as they are initially.
 fn install(cpu: &mut dyn Cpu, asked: Xcr0, loaded: Xcr0, image: &[u64; IMAGE_WORDS], is_wide: bool) {
-    let count = vector_count(cpu.state());
     let state = cpu.state_mut();
     if loaded.contains(Xcr0::X87) {
         state.x87 = read_x87(image, is_wide);
@@ -140,8 +138,6 @@ fn install(cpu: &mut dyn Cpu, asked: Xcr0, loaded: Xcr0, image: &[u64; IMAGE_WOR
     }
     if asked.contains(Xcr0::SSE) {
         // Where nothing was read, the image is zero, and so are the registers initially.
-        for (n, register) in state.vectors.registers[..count].iter_mut().enumerate() {
-            register[..2].copy_from_slice(&image[XMM_WORD + 2 * n..][..2]);
-        }
+        load_vectors(state, image);
     }
 }

@@ -5,25 +5,23 @@ use dragoman_state::{GuestVirt, Mxcsr, Width, Xcr0};
 use super::{
     super::super::{
         Cpu, Privilege,
-        legacy_region::{IMAGE_WORDS, write_x87},
+        legacy_region::{MXCSR_WORD, XMM_WORD, image, vector_count},
     },
-    COMPACTED, MXCSR, MXCSR_WORD, XCOMP_BV, XMM_WORD, XSTATE_BV, area, check, check_supervisor, component_word, component_words,
-    extended, in_use, is_wide, place, requested, vector_count,
+    COMPACTED, MXCSR, XCOMP_BV, XSTATE_BV, area, check, check_supervisor, component_word, component_words, extended, in_use,
+    is_wide, place, requested,
 };
 use crate::{decode::Insn, fault::Fault, model::StateComponent};
 
 /// `XSAVE`, `XSAVE64`: all that is asked for.
 pub(super) fn xsave(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     check(cpu)?;
-    let asked = requested(cpu.state());
-    save_standard(cpu, i, asked)
+    save_standard(cpu, i, false)
 }
 
 /// `XSAVEOPT`, `XSAVEOPT64`: what of it is in use.
 pub(super) fn xsaveopt(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     check(cpu)?;
-    let used = in_use(cpu.state());
-    save_standard(cpu, i, used)
+    save_standard(cpu, i, true)
 }
 
 /// `XSAVEC`, `XSAVEC64`.
@@ -39,14 +37,15 @@ pub(super) fn xsaves(cpu: &mut dyn Cpu, i: &Insn) -> Result<(), Fault> {
     save_compacted(cpu, i)
 }
 
-/// In the standard format, of the components that are asked for those in `written`; MXCSR goes with SSE and AVX state,
-/// whether or not it is used.
-fn save_standard(cpu: &mut dyn Cpu, i: &Insn, written: Xcr0) -> Result<(), Fault> {
+/// In the standard format, the components that are asked for, or those of them that are in use; MXCSR goes with SSE and AVX
+/// state, whether or not it is used.
+fn save_standard(cpu: &mut dyn Cpu, i: &Insn, only_used: bool) -> Result<(), Fault> {
     let (asked, used) = (requested(cpu.state()), in_use(cpu.state()));
     let has_mxcsr = asked.intersects(Xcr0::SSE | Xcr0::AVX);
     let at = begin(cpu, i, StateComponent::standard_size(asked), asked, has_mxcsr)?;
     let old = cpu.read(place(at, XSTATE_BV), Width::Qword, Privilege::Current)?;
-    write_components(cpu, i, at, asked & written, has_mxcsr, extended(asked, false))?;
+    let written = if only_used { asked & used } else { asked };
+    write_components(cpu, i, at, written, has_mxcsr, extended(asked, false))?;
     let bits = old & !asked.bits() | (asked & used).bits();
     cpu.write(place(at, XSTATE_BV), Width::Qword, bits, Privilege::Current)
 }
@@ -85,14 +84,7 @@ fn write_components(
     has_mxcsr: bool,
     extended: impl Iterator<Item = (Xcr0, u64)>,
 ) -> Result<(), Fault> {
-    let state = cpu.state();
-    let count = vector_count(state);
-    let mut image = [0; IMAGE_WORDS];
-    write_x87(&mut image, &state.x87, is_wide(i));
-    image[MXCSR_WORD] = u64::from(state.vectors.mxcsr.bits()) | u64::from(Mxcsr::WRITABLE) << 32;
-    for (n, register) in state.vectors.registers[..count].iter().enumerate() {
-        image[XMM_WORD + 2 * n..][..2].copy_from_slice(&register[..2]);
-    }
+    let (image, count) = (image(cpu.state(), is_wide(i)), vector_count(cpu.state()));
     let is_written = |n: usize| match n {
         MXCSR_WORD => has_mxcsr,
         0..XMM_WORD => written.contains(Xcr0::X87),
