@@ -77,6 +77,12 @@ impl Inbox {
         self.signals.load(Ordering::Relaxed) != 0
     }
 
+    /// Where the word of signals is, for translated code to look at.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn signals_address(&self) -> u64 {
+        self.signals.as_ptr().expose_provenance() as u64
+    }
+
     /// Takes all signals.
     pub(crate) fn take(&self) -> Signals {
         Signals::from_bits_retain(self.signals.swap(0, Ordering::AcqRel))

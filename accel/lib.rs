@@ -9,6 +9,8 @@ mod engine;
 mod inbox;
 pub mod interpret;
 pub mod mmu;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod translate;
 mod world;
 
 pub use engine::{

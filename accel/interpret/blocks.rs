@@ -15,13 +15,13 @@ use dragoman_state::{GuestPhys, PAGE_SIZE};
 use super::processor::Processor;
 
 /// An instruction and what it means.
-pub(super) struct Op {
+pub(crate) struct Op {
     pub handler: Handler<Processor>,
     pub insn: Insn,
 }
 
 /// A decoded block, ready to run.
-pub(super) struct Decoded {
+pub(crate) struct Decoded {
     pub ops: Box<[Op]>,
     at: GuestPhys,
     mode: Mode,
@@ -31,7 +31,7 @@ pub(super) struct Decoded {
 }
 
 /// A block's place in the cache. Good until the next insertion or invalidation.
-pub(super) type BlockId = u32;
+pub(crate) type BlockId = u32;
 
 #[derive(Clone, Copy)]
 struct Recent {
@@ -46,7 +46,7 @@ const NO_BLOCK: BlockId = BlockId::MAX;
 const CAPACITY: usize = 1 << 17;
 
 /// All decoded blocks of one processor.
-pub(super) struct BlockCache {
+pub(crate) struct BlockCache {
     slots: Vec<Option<Decoded>>,
     free: Vec<BlockId>,
     by_key: HashMap<(GuestPhys, Mode), BlockId>,
@@ -136,16 +136,20 @@ impl BlockCache {
         (id, fresh)
     }
 
-    /// Drops the blocks decoded from any of `length` bytes from `at`, which are in one page.
-    pub fn invalidate(&mut self, at: GuestPhys, length: u64, tracker: &PageTracker, is_only_user: bool) {
-        let Some(ids) = self.by_page.get(&at.page_number()) else { return };
+    /// Drops the blocks decoded from any of `length` bytes from `at`, which are in one page. Whether there is none left of
+    /// that page.
+    pub fn invalidate(&mut self, at: GuestPhys, length: u64) -> bool {
+        let Some(ids) = self.by_page.get(&at.page_number()) else { return true };
         let stale: Vec<BlockId> = ids.iter().copied().filter(|id| self.overlaps(*id, at, length)).collect();
         for id in stale {
             self.remove(id);
         }
-        if is_only_user && !self.by_page.contains_key(&at.page_number()) {
-            tracker.clear_code(at.page());
-        }
+        !self.has_any_of(at)
+    }
+
+    /// Whether there is a block of the page of `at`.
+    pub fn has_any_of(&self, at: GuestPhys) -> bool {
+        self.by_page.contains_key(&at.page_number())
     }
 
     fn overlaps(&self, id: BlockId, at: GuestPhys, length: u64) -> bool {

@@ -14,11 +14,11 @@ use super::{BlockEnd, InterpretedVcpu, processor::Processor};
 use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
 
 /// As many instructions as the block has.
-const NO_LIMIT: usize = usize::MAX;
+pub(crate) const NO_LIMIT: usize = usize::MAX;
 
 impl InterpretedVcpu {
     /// Runs `work` as one of the processors of the world.
-    pub(super) fn in_world(&mut self, work: impl FnOnce(&mut Self) -> ExitReason) -> Result<ExitReason, AccelError> {
+    pub fn in_world(&mut self, work: impl FnOnce(&mut Self) -> ExitReason) -> Result<ExitReason, AccelError> {
         let world = self.cpu.context.world.clone();
         world.enter();
         self.cpu.must_attend = true;
@@ -28,39 +28,49 @@ impl InterpretedVcpu {
         Ok(reason)
     }
 
-    pub(super) fn run_until_stopped(&mut self, stop: &StopToken) -> ExitReason {
+    pub fn run_until_stopped(&mut self, stop: &StopToken) -> ExitReason {
+        self.run_by(stop, |vcpu| vcpu.run_block(NO_LIMIT))
+    }
+
+    /// Runs until told to stop; `run` runs instructions until something other than running them is to be done.
+    pub fn run_by(&mut self, stop: &StopToken, mut run: impl FnMut(&mut Self) -> BlockEnd) -> ExitReason {
         loop {
             if self.cpu.must_attend || self.cpu.inbox.has_any() {
                 if let Some(reason) = self.attend(stop, false) {
                     return reason;
                 }
                 if self.cpu.must_attend {
-                    if let Err(end) = self.run_one() {
+                    if let Err(end) = self.run_one(|vcpu| vcpu.run_block(1)) {
                         return ExitReason::TripleFault(end);
                     }
                     continue;
                 }
             }
-            let end = self.run_block(NO_LIMIT);
+            let end = run(self);
             if let Err(end) = self.finish(end) {
                 return ExitReason::TripleFault(end);
             }
         }
     }
 
-    pub(super) fn step_once(&mut self) -> ExitReason {
+    pub fn step_once(&mut self) -> ExitReason {
+        self.step_by(|vcpu| vcpu.run_block(1))
+    }
+
+    /// Delivers one interrupt, or has `run` run one instruction.
+    pub fn step_by(&mut self, run: impl FnOnce(&mut Self) -> BlockEnd) -> ExitReason {
         let never = StopToken::new();
         if let Some(reason) = self.attend(&never, true) {
             return reason;
         }
-        match self.run_one() {
+        match self.run_one(run) {
             Ok(()) => ExitReason::StepDone,
             Err(end) => ExitReason::TripleFault(end),
         }
     }
 
     /// Runs a single instruction, because it is shadowed or stepped.
-    fn run_one(&mut self) -> Result<(), TripleFault> {
+    fn run_one(&mut self, run: impl FnOnce(&mut Self) -> BlockEnd) -> Result<(), TripleFault> {
         let state = &mut self.cpu.state;
         let is_shadowed = state.events.shadow == InterruptShadow::MovSs;
         let resumes = state.rflags.contains(RFlags::RF);
@@ -80,7 +90,7 @@ impl InterpretedVcpu {
             state.events.pending_debug |= Dr6::BS;
         }
         let branches = self.cpu.branches.count();
-        let end = self.run_block(1);
+        let end = run(self);
         // Under BTF only branches are stepped.
         if self.cpu.state.msrs.steps_branches() && self.cpu.branches.count() == branches {
             self.cpu.state.events.pending_debug.remove(Dr6::BS);
@@ -149,9 +159,15 @@ impl InterpretedVcpu {
         }
         if signals.contains(Signals::CODE) {
             let tracker = self.cpu.context.ram.tracker().clone();
-            let is_only_user = self.cpu.context.world.is_single();
+            let is_only_user = self.cpu.context.world.is_single() && self.overwritten.is_none();
             for (at, length) in inbox.take_overwritten() {
-                self.blocks.invalidate(at, length, &tracker, is_only_user);
+                let is_gone = self.blocks.invalidate(at, length);
+                if is_only_user && is_gone {
+                    tracker.clear_code(at.page());
+                }
+                if let Some(overwritten) = &mut self.overwritten {
+                    overwritten.push((at, length));
+                }
             }
         }
         if signals.contains(Signals::WORK) {

@@ -7,13 +7,14 @@ mod cpu;
 mod debug;
 mod events;
 mod memory;
-mod processor;
+pub(crate) mod processor;
 #[cfg(test)]
 mod tests;
 mod vectors;
 
 use std::sync::Arc;
 
+pub(crate) use blocks::Op;
 use blocks::{BlockCache, BlockId, Decoded};
 use dragoman_frontend::{
     decode::{DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
@@ -22,6 +23,7 @@ use dragoman_frontend::{
     semantics::{Table, segmentation::segment_fault},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
+pub(crate) use events::NO_LIMIT;
 use processor::Processor;
 
 use crate::{AccelError, Accelerator, Capabilities, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, mmu::MemoryFault};
@@ -47,16 +49,18 @@ impl Accelerator for Interpreter {
 }
 
 /// A processor run by the interpreter.
-struct InterpretedVcpu {
-    cpu: Processor,
-    table: Table<Processor>,
-    decoder: Decoder,
-    blocks: BlockCache,
-    instructions: u64,
+pub(crate) struct InterpretedVcpu {
+    pub cpu: Processor,
+    pub table: Table<Processor>,
+    pub decoder: Decoder,
+    pub blocks: BlockCache,
+    /// Where code was overwritten that another engine too may have taken up: it empties this.
+    pub overwritten: Option<Vec<(GuestPhys, u64)>>,
+    pub instructions: u64,
 }
 
 /// How a run of instructions ended.
-enum BlockEnd {
+pub(crate) enum BlockEnd {
     /// At an instruction boundary; RIP says where.
     Done,
     /// At an instruction that raised a fault; RIP is its own.
@@ -64,18 +68,18 @@ enum BlockEnd {
 }
 
 impl InterpretedVcpu {
-    fn new(id: VcpuId, context: VcpuContext) -> Self {
+    pub fn new(id: VcpuId, context: VcpuContext) -> Self {
         let table = Table::new(&context.model);
         let decoder = Decoder::new(&context.model, table.attributes());
         let cpu = Processor::new(id, context);
         cpu.context.world.join(&cpu.inbox);
         cpu.mmu.ram().tracker().add_listener(cpu.inbox.clone());
-        Self { decoder, table, cpu, blocks: BlockCache::new(), instructions: 0 }
+        Self { decoder, table, cpu, blocks: BlockCache::new(), overwritten: None, instructions: 0 }
     }
 
     /// Runs instructions until something other than running them is to be done, at most `limit` where that is given.
     #[inline]
-    fn run_block(&mut self, limit: usize) -> BlockEnd {
+    pub fn run_block(&mut self, limit: usize) -> BlockEnd {
         let at = self.cpu.code_address(self.cpu.state.rip);
         let code = match self.cpu.mmu.fetch_fast(self.cpu.view, at) {
             Some(code) => code,
@@ -109,7 +113,7 @@ impl InterpretedVcpu {
 
     /// The physical address of the code at the linear address `at`, or the fault of fetching it.
     #[cold]
-    fn fetch(&mut self, at: u64) -> Result<GuestPhys, Fault> {
+    pub fn fetch(&mut self, at: u64) -> Result<GuestPhys, Fault> {
         if self.cpu.room_in_code() == 0 {
             return Err(Fault::GP0);
         }
@@ -197,6 +201,14 @@ fn execute(cpu: &mut Processor, block: &Decoded, at: u64, limit: usize) -> (Bloc
         cpu.state.rip = cpu.wrap_ip(start.wrapping_add(end));
         return (BlockEnd::Done, limit as u64);
     }
+    let (end, is_done) = execute_last(cpu, last, start, at);
+    (end, ops.len() as u64 - u64::from(!is_done))
+}
+
+/// Executes the last instruction of a block that begins at RIP `start`, linear address `at`. Returns how it ended, and
+/// whether it counts as executed.
+#[inline(always)]
+pub(crate) fn execute_last(cpu: &mut Processor, last: &Op, start: u64, at: u64) -> (BlockEnd, bool) {
     let next = cpu.wrap_ip(start.wrapping_add(last.insn.end()));
     cpu.state.rip = next;
     cpu.is_block_end = true;
@@ -209,12 +221,12 @@ fn execute(cpu: &mut Processor, block: &Decoded, at: u64, limit: usize) -> (Bloc
                 let from = at.wrapping_add(last.insn.start.into());
                 cpu.branches.push(from, cpu.code_address(cpu.state.rip));
             }
-            (BlockEnd::Done, ops.len() as u64)
+            (BlockEnd::Done, true)
         }
-        Err(fault) if fault.is_trap() => (BlockEnd::Fault(fault), ops.len() as u64),
+        Err(fault) if fault.is_trap() => (BlockEnd::Fault(fault), true),
         Err(fault) => {
             cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.insn.start.into()));
-            (BlockEnd::Fault(fault), ops.len() as u64 - 1)
+            (BlockEnd::Fault(fault), false)
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// One processor: its architectural state, and what is derived from it to run fast.
-pub(super) struct Processor {
+pub(crate) struct Processor {
     // Configuration
     pub id: VcpuId,
     pub context: VcpuContext,
@@ -52,6 +52,8 @@ pub(super) struct Processor {
     pub last_exception: Option<Raised>,
     /// The block must end after the instruction under way: code was overwritten.
     pub must_leave: bool,
+    /// What translated code needs beside the state.
+    pub frame: dragoman_jit::Frame,
     /// The state may have changed in ways that the derived fields do not show yet, or an interrupt may be let in.
     pub must_attend: bool,
 }
@@ -76,6 +78,7 @@ impl Processor {
             branches: BranchLog::default(),
             last_exception: None,
             must_leave: false,
+            frame: dragoman_jit::Frame::default(),
             must_attend: true,
         }
     }

@@ -8,7 +8,7 @@
 mod host;
 mod tlb;
 
-use std::sync::Arc;
+use std::{mem::offset_of, sync::Arc};
 
 use dragoman_devices::memory::GuestRam;
 use dragoman_frontend::{
@@ -78,6 +78,8 @@ pub struct Mmu {
     is_careful: bool,
     /// A walk set a flag in an entry that code was decoded from.
     has_marked_code: bool,
+    /// How often something was forgotten.
+    forgotten: u64,
     ram: Arc<GuestRam>,
 }
 
@@ -92,6 +94,7 @@ impl Mmu {
             context: 0,
             is_careful: false,
             has_marked_code: false,
+            forgotten: 0,
             ram,
         }
     }
@@ -127,45 +130,56 @@ impl Mmu {
         self.is_careful
     }
 
+    /// How often any translation was forgotten: who remembers what follows from translations forgets it when this changes.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Where in an MMU the tables of a view are: of pages that can be read, and of pages that can be written without telling
+    /// anyone.
+    pub const fn tables(view: ViewIndex) -> (usize, usize) {
+        let view = offset_of!(Self, views) + view as usize * size_of::<View>();
+        (view + offset_of!(View, read), view + offset_of!(View, write))
+    }
+
     // The fast path
 
     /// Reads `width` bits at `at`, where the first level knows the page.
     #[inline(always)]
     pub fn load_fast(&self, view: ViewIndex, at: u64, width: Width) -> Option<u64> {
-        let entry = self.views[view as usize].read.slot(at);
-        Self::matches(entry, at, width.bytes()).then(|| HostPtr::at(at.wrapping_add(entry.addend)).load(width))
+        Self::known(self.views[view as usize].read.slot(at), at, width).map(|place| place.load(width))
     }
 
     /// Writes `width` bits at `at`, where the first level knows the page as one that needs no attention.
     #[inline(always)]
     pub fn store_fast(&self, view: ViewIndex, at: u64, width: Width, value: u64) -> bool {
-        let entry = self.views[view as usize].write.slot(at);
-        let is_known = Self::matches(entry, at, width.bytes());
-        if is_known {
-            HostPtr::at(at.wrapping_add(entry.addend)).store(width, value);
+        let place = Self::known(self.views[view as usize].write.slot(at), at, width);
+        if let Some(place) = place {
+            place.store(width, value);
         }
-        is_known
+        place.is_some()
     }
 
     /// Reads `width` bits at `at` that may be written without attention.
     #[inline(always)]
     pub fn load_to_modify_fast(&self, view: ViewIndex, at: u64, width: Width) -> Option<u64> {
-        let entry = self.views[view as usize].write.slot(at);
-        Self::matches(entry, at, width.bytes()).then(|| HostPtr::at(at.wrapping_add(entry.addend)).load(width))
+        Self::known(self.views[view as usize].write.slot(at), at, width).map(|place| place.load(width))
     }
 
-    /// Whether all of the access is in the entry's page. An access that runs into the next page is found in the slot of
-    /// its first byte, whose tag can never be the next page's.
+    /// Where an access goes whose bytes are all in the entry's page. One that runs into the next page is found in the slot
+    /// of its first byte, and so is one that begins before the entry's page: both are too far from its start.
     #[inline(always)]
-    fn matches(entry: &Entry, at: u64, size: u64) -> bool {
-        entry.tag == at.wrapping_add(size - 1) & !(PAGE_SIZE - 1)
+    fn known(entry: &Entry, at: u64, width: Width) -> Option<HostPtr> {
+        let offset = at.wrapping_sub(entry.tag);
+        (offset <= PAGE_SIZE - width.bytes()).then(|| HostPtr::at(entry.page.wrapping_add(offset)))
     }
 
     /// The physical address of the code at `at`, where the first level knows the page.
     #[inline(always)]
     pub fn fetch_fast(&self, view: ViewIndex, at: u64) -> Option<GuestPhys> {
         let entry = self.views[view as usize].fetch.slot(at);
-        (entry.tag == at & !(PAGE_SIZE - 1)).then_some(GuestPhys(entry.addend | at & (PAGE_SIZE - 1)))
+        let offset = at.wrapping_sub(entry.tag);
+        (offset < PAGE_SIZE).then(|| GuestPhys(entry.page + offset))
     }
 
     // The slow path
@@ -188,7 +202,7 @@ impl Mmu {
     /// The physical address of the code at `at`.
     pub fn fetch(&mut self, view: ViewIndex, at: GuestVirt) -> Result<GuestPhys, MemoryFault> {
         let translation = self.translate(view, AccessKind::Execute, at)?;
-        let entry = Entry { tag: at.page().0, addend: translation.at.page().0 };
+        let entry = Entry { tag: at.page().0, page: translation.at.page().0 };
         let view = &mut self.views[view as usize];
         *view.fetch.slot_mut(at.0) = entry;
         view.is_used = true;
@@ -217,7 +231,7 @@ impl Mmu {
     }
 
     fn learn(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt, found: &Translation, page: *mut u8) {
-        let entry = Entry { tag: at.page().0, addend: HostPtr::in_page(page, 0).address().wrapping_sub(at.page().0) };
+        let entry = Entry { tag: at.page().0, page: HostPtr::in_page(page, 0).address() };
         let is_watched = self.ram.tracker().is_watched(found.at);
         let view = &mut self.views[view as usize];
         view.is_used = true;
@@ -298,6 +312,7 @@ impl Mmu {
 
     /// Forgets translations.
     pub fn flush(&mut self, what: Flush) {
+        self.forgotten += 1;
         match what {
             Flush::All => {
                 self.second.clear();
@@ -313,6 +328,7 @@ impl Mmu {
 
     /// The first level holds one context at a time.
     pub fn switch_context(&mut self) {
+        self.forgotten += 1;
         self.clear_views();
     }
 
@@ -337,7 +353,7 @@ impl Mmu {
         let Some(host) = self.ram.host_page(page) else { return };
         let host = HostPtr::in_page(host, 0).address();
         for view in &mut self.views {
-            view.write.forget_where(|entry| entry.tag.wrapping_add(entry.addend) == host);
+            view.write.forget_host(host);
         }
     }
 

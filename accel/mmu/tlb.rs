@@ -9,15 +9,11 @@ use dragoman_state::{GuestPhys, GuestVirt, PAGE_SIZE};
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(super) struct Entry {
-    /// The page's linear address; [`Entry::EMPTY`]'s, which matches nothing, where the fast path may not be taken.
+    /// The page's linear address; where the fast path may not be taken, that of a page which belongs in another slot, and
+    /// so matches nothing.
     pub tag: u64,
-    /// What is added to a linear address to make a host address; in a table for fetches, the page's physical address.
-    pub addend: u64,
-}
-
-impl Entry {
-    /// No page has an odd address.
-    pub const EMPTY: Self = Self { tag: 1, addend: 0 };
+    /// The page's host address; in a table for fetches, its physical address.
+    pub page: u64,
 }
 
 /// How many entries a table of the first level has.
@@ -25,37 +21,56 @@ pub(super) const ENTRIES: usize = 1024;
 
 /// A table of the first level.
 #[derive(Clone)]
-pub(super) struct Table(Box<[Entry; ENTRIES]>);
+#[repr(transparent)]
+pub(super) struct Table([Entry; ENTRIES]);
 
 impl Table {
+    const EMPTY: [Entry; ENTRIES] = {
+        let mut entries = [Entry { tag: 0, page: 0 }; ENTRIES];
+        let mut n = 0;
+        while n < ENTRIES {
+            entries[n].tag = (n as u64 ^ 1) * PAGE_SIZE;
+            n += 1;
+        }
+        entries
+    };
+
     pub fn new() -> Self {
-        Self(Box::new([Entry::EMPTY; ENTRIES]))
+        Self(Self::EMPTY)
+    }
+
+    fn number(at: u64) -> usize {
+        (at / PAGE_SIZE) as usize % ENTRIES
     }
 
     /// The entry that the page of `at` has to be in.
     #[inline(always)]
     pub fn slot(&self, at: u64) -> &Entry {
-        &self.0[(at / PAGE_SIZE) as usize % ENTRIES]
+        &self.0[Self::number(at)]
     }
 
     #[inline(always)]
     pub fn slot_mut(&mut self, at: u64) -> &mut Entry {
-        &mut self.0[(at / PAGE_SIZE) as usize % ENTRIES]
+        &mut self.0[Self::number(at)]
     }
 
     pub fn clear(&mut self) {
-        self.0.fill(Entry::EMPTY);
+        self.0 = Self::EMPTY;
     }
 
     pub fn forget(&mut self, page: GuestVirt) {
-        let slot = self.slot_mut(page.0);
-        if slot.tag == page.0 {
-            *slot = Entry::EMPTY;
+        if self.slot(page.0).tag == page.0 {
+            *self.slot_mut(page.0) = Self::EMPTY[Self::number(page.0)];
         }
     }
 
-    pub fn forget_where(&mut self, matches: impl Fn(&Entry) -> bool) {
-        self.0.iter_mut().filter(|entry| matches(entry)).for_each(|entry| *entry = Entry::EMPTY);
+    /// Forgets the pages that are at the host address `page`.
+    pub fn forget_host(&mut self, page: u64) {
+        for (entry, empty) in self.0.iter_mut().zip(&Self::EMPTY) {
+            if entry.page == page {
+                *entry = *empty;
+            }
+        }
     }
 }
 

@@ -51,6 +51,32 @@ impl Decoder {
     /// Decodes a block from `bytes`, which lie at `at` and end where their page does, or after enough bytes of the next
     /// one for a single instruction. At most `limit` instructions.
     pub fn decode(&self, at: GuestPhys, bytes: &[u8], mode: Mode, limit: usize) -> Result<Block, DecodeError> {
+        self.decode_each(at, bytes, mode, limit, |_| {})
+    }
+
+    /// The same, with each instruction in the decoder's own form too: what a host of the same instruction set needs to be
+    /// given it again. Addresses in it are offsets from the block's first byte.
+    pub fn decode_for_rewriting(
+        &self,
+        at: GuestPhys,
+        bytes: &[u8],
+        mode: Mode,
+        limit: usize,
+    ) -> Result<(Block, Vec<Instruction>), DecodeError> {
+        let mut originals = Vec::with_capacity(8);
+        let block = self.decode_each(at, bytes, mode, limit, |decoded| originals.push(*decoded))?;
+        Ok((block, originals))
+    }
+
+    #[inline(always)]
+    fn decode_each(
+        &self,
+        at: GuestPhys,
+        bytes: &[u8],
+        mode: Mode,
+        limit: usize,
+        mut see: impl FnMut(&Instruction),
+    ) -> Result<Block, DecodeError> {
         let mut iced = IcedDecoder::with_ip(mode.code_size().bits(), bytes, 0, self.options);
         let mut block = Block { at, mode, insns: Vec::with_capacity(8), length: 0 };
         let mut decoded = Instruction::default();
@@ -71,6 +97,7 @@ impl Decoder {
             }
             block.length = insn.end() as u16;
             block.insns.push(insn);
+            see(&decoded);
             if ends {
                 break;
             }

@@ -58,6 +58,8 @@ pub enum Start {
 pub enum Engine {
     /// The interpreter.
     Interpreter,
+    /// The translator.
+    Translator,
 }
 
 impl Engine {
@@ -65,7 +67,8 @@ impl Engine {
     pub fn parse(name: &str) -> Result<Self, Failure> {
         match name {
             "auto" | "interp" => Ok(Self::Interpreter),
-            "jit" | "kvm" | "hybrid" => Err(Failure::accelerator(format!(
+            "jit" => translator::check().map(|()| Self::Translator),
+            "kvm" | "hybrid" => Err(Failure::accelerator(format!(
                 "the accelerator {name} is not in this build; use --accel interp, or leave --accel away"
             ))),
             _ => Err(Failure::usage(format!("no accelerator is called {name}; `--accel help` lists those there are"))),
@@ -74,16 +77,23 @@ impl Engine {
 
     /// What `--accel help` answers.
     pub fn help() -> String {
-        "auto    the fastest that this build and host have: interp\n\
-         interp  the interpreter: any guest on any host\n\
-         jit, hybrid, kvm  not in this build\n"
-            .into()
+        let jit = match translator::check() {
+            Ok(()) => "the translator: 64-bit guest code as code of this host".into(),
+            Err(failure) => format!("not on this host: {failure}"),
+        };
+        format!(
+            "auto    what is trusted most on this build and host: interp\n\
+             jit     {jit}\n\
+             interp  the interpreter: any guest on any host\n\
+             hybrid, kvm  not in this build\n"
+        )
     }
 
     /// The name that `--accel` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Interpreter => "interp",
+            Self::Translator => "jit",
         }
     }
 
@@ -91,7 +101,44 @@ impl Engine {
     pub fn accelerator(self) -> Arc<dyn Accelerator> {
         match self {
             Self::Interpreter => Arc::new(Interpreter),
+            Self::Translator => translator::engine(),
         }
+    }
+}
+
+/// The translator, on hosts that it can translate for.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod translator {
+    use std::sync::Arc;
+
+    use dragoman_accel::{Accelerator, translate::Translator};
+
+    use crate::failure::Failure;
+
+    pub fn check() -> Result<(), Failure> {
+        Translator::check().map_err(Failure::accelerator)
+    }
+
+    pub fn engine() -> Arc<dyn Accelerator> {
+        Arc::new(Translator::default())
+    }
+}
+
+/// The translator, on hosts that it cannot translate for: [`Engine::parse`] lets nobody have it.
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod translator {
+    use std::sync::Arc;
+
+    use dragoman_accel::{Accelerator, interpret::Interpreter};
+
+    use crate::failure::Failure;
+
+    pub fn check() -> Result<(), Failure> {
+        Err(Failure::accelerator("the translator is for x86-64 hosts with Linux; use --accel interp"))
+    }
+
+    pub fn engine() -> Arc<dyn Accelerator> {
+        Arc::new(Interpreter)
     }
 }
 

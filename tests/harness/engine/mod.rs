@@ -8,6 +8,8 @@ mod surroundings;
 pub(crate) mod tables;
 mod template;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use dragoman_accel::translate::Translator;
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
 
@@ -40,9 +42,14 @@ pub struct EngineEntry {
 /// Every engine that instructions can be judged on. The one list of them.
 pub const ENGINES: &[EngineEntry] = &[
     EngineEntry { name: "interp", about: "the interpreter",                  make: Ok(|| Box::new(Interpreter)) },
-    EngineEntry { name: "jit",    about: "translation to the host's code",   make: Err("not built yet") },
+    EngineEntry { name: "jit",    about: "translation to the host's code",   make: JIT },
     EngineEntry { name: "kvm",    about: "the host's processor, through KVM", make: Err("not built yet") },
 ];
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const JIT: Result<fn() -> Box<dyn Accelerator>, &str> = Ok(|| Box::new(Translator::stepping()));
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+const JIT: Result<fn() -> Box<dyn Accelerator>, &str> = Err("for x86-64 hosts with Linux only");
 
 /// The engines of [`ENGINES`] that are there.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {

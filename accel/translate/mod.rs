@@ -1,0 +1,77 @@
+//! The translator as an engine: runs host code that guest code was translated to, and has the interpreter do the rest.
+//!
+//! Rule of this folder: an instruction that translated code cannot do is done by the interpreter's handler, on the same
+//! state, and the code goes on behind it. Between blocks, the translator is the interpreter: events, faults and steps are
+//! its.
+
+mod code;
+mod heat;
+mod layout;
+mod vcpu;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use dragoman_jit::run::Unusable;
+use dragoman_state::VcpuId;
+
+use crate::{AccelError, Accelerator, Capabilities, Vcpu, VcpuContext, VcpuHandle, World};
+use code::Code;
+use vcpu::TranslatedVcpu;
+
+/// The translator as an engine. The processors of one machine share what was translated.
+#[derive(Default)]
+pub struct Translator {
+    /// By the world that its processors are in, which is their machine's.
+    code: Mutex<Vec<(Weak<World>, Weak<Code>)>>,
+    /// Steps are translated too, each instruction as a block of its own.
+    steps: bool,
+}
+
+impl Translator {
+    /// How much memory translated code may take.
+    pub const CODE_BYTES: usize = 64 << 20;
+
+    /// An engine whose single steps run translated code, so that each instruction's translation can be judged alone.
+    pub fn stepping() -> Self {
+        Self { steps: true, ..Self::default() }
+    }
+
+    /// Whether this host can run translated code, and why not.
+    pub fn check() -> Result<(), AccelError> {
+        Code::new(1 << 20).map(|_| ()).map_err(unavailable)
+    }
+
+    /// What the processors of `world` share.
+    fn code(&self, world: &Arc<World>) -> Result<Arc<Code>, AccelError> {
+        let mut known = self.code.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, code)| code.strong_count() > 0);
+        let ours = known.iter().find(|(one, _)| Weak::as_ptr(one) == Arc::as_ptr(world));
+        if let Some(code) = ours.and_then(|(_, code)| code.upgrade()) {
+            return Ok(code);
+        }
+        let code = Arc::new(Code::new(Self::CODE_BYTES).map_err(unavailable)?);
+        known.push((Arc::downgrade(world), Arc::downgrade(&code)));
+        Ok(code)
+    }
+}
+
+fn unavailable(why: Unusable) -> AccelError {
+    AccelError::Unavailable("the translator", format!("{why}; use --accel interp"))
+}
+
+impl Accelerator for Translator {
+    fn name(&self) -> &'static str {
+        "jit"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { single_step: true, dirty_log: true }
+    }
+
+    fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<(Box<dyn Vcpu>, Arc<dyn VcpuHandle>), AccelError> {
+        let code = self.code(&context.world)?;
+        let vcpu = TranslatedVcpu::new(id, context, code, self.steps);
+        let handle = vcpu.handle();
+        Ok((Box::new(vcpu), handle))
+    }
+}

@@ -1,0 +1,391 @@
+//! A processor whose guest code is translated.
+
+use std::sync::Arc;
+
+use dragoman_frontend::{
+    decode::{DecodeError, MAX_BLOCK_INSNS},
+    fault::Fault,
+    post_mortem::Trace,
+    semantics::LazyFlags,
+};
+use dragoman_jit::{
+    JumpCache, SavedFlags,
+    cache::Key,
+    rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
+};
+use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, RFlags, VcpuId, VcpuState};
+
+use super::{
+    code::{Code, Place, Translated},
+    heat::Heat,
+};
+use crate::{
+    AccelError, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle,
+    interpret::{BlockEnd, InterpretedVcpu, NO_LIMIT, Op, execute_last},
+};
+
+/// Why translated code is not gone on with.
+enum Next {
+    /// It is: at this host address.
+    Code(u64),
+    /// Something else is to be done first.
+    Leave(BlockEnd),
+}
+
+/// Where translated code was left.
+enum Arrival {
+    /// At an instruction that the interpreter is to execute.
+    Interpret(Place),
+    /// At this RIP, because somebody wants attention.
+    At(u64),
+    /// At this RIP, to which the exit at the site with this number can lead straight.
+    Linkable(u64, u32),
+    /// At this RIP, by an indirect jump.
+    Jump(u64),
+}
+
+/// A processor whose guest code is translated.
+pub(super) struct TranslatedVcpu {
+    inner: InterpretedVcpu,
+    code: Arc<Code>,
+    rewriter: Rewriter,
+    heat: Heat,
+    /// For each view.
+    jumps: [Box<JumpCache>; 3],
+    /// What the MMU had forgotten when the jump caches were last known to be right.
+    forgotten: u64,
+    /// How often the code cache had been emptied then.
+    emptied: u64,
+    steps: bool,
+}
+
+impl TranslatedVcpu {
+    /// A processor in its power-on state. `steps` is whether steps are translated too.
+    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, steps: bool) -> Self {
+        let mut inner = InterpretedVcpu::new(id, context);
+        inner.overwritten = Some(Vec::new());
+        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect());
+        code.gate.equip(&mut inner.cpu.frame);
+        inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
+        let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, forgotten: 0, emptied: 0, steps }
+    }
+
+    /// The interpreter's part, and the translator's, which makes blocks of `limit` instructions.
+    fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Run<'_>) {
+        let Self { inner, code, rewriter, heat, jumps, forgotten, emptied, .. } = self;
+        (inner, Run { code, rewriter, heat, jumps, forgotten, emptied, limit })
+    }
+
+    pub fn handle(&self) -> Arc<dyn VcpuHandle> {
+        self.inner.cpu.inbox.clone()
+    }
+}
+
+/// The translator's part of a processor while the interpreter's runs it.
+struct Run<'a> {
+    code: &'a Code,
+    rewriter: &'a mut Rewriter,
+    heat: &'a mut Heat,
+    jumps: &'a mut [Box<JumpCache>; 3],
+    forgotten: &'a mut u64,
+    emptied: &'a mut u64,
+    /// How many instructions a block has at most.
+    limit: usize,
+}
+
+/// Whether the code that runs now may be translated.
+fn can_translate(vcpu: &InterpretedVcpu) -> bool {
+    vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
+}
+
+impl Run<'_> {
+    /// Runs instructions until something other than running them is to be done.
+    fn run(&mut self, vcpu: &mut InterpretedVcpu) -> BlockEnd {
+        self.forget(vcpu);
+        if !can_translate(vcpu) {
+            return vcpu.run_block(NO_LIMIT);
+        }
+        let at = vcpu.cpu.state.rip;
+        let block = match self.find(vcpu, at) {
+            Ok(Some(block)) => block,
+            Ok(None) => return vcpu.run_block(NO_LIMIT),
+            Err(fault) => return BlockEnd::Fault(fault),
+        };
+        self.start(vcpu, at);
+        let mut code = block.with_saved_flags;
+        loop {
+            self.enter(vcpu, code);
+            match self.next(vcpu) {
+                Next::Code(address) => code = address,
+                Next::Leave(end) => {
+                    vcpu.cpu.load_flags();
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// Runs one instruction.
+    fn one(&mut self, vcpu: &mut InterpretedVcpu) -> BlockEnd {
+        self.forget(vcpu);
+        // Whoever traps after branches wants to hear of each.
+        if !can_translate(vcpu) || vcpu.cpu.state.rflags.contains(RFlags::TF) {
+            return vcpu.run_block(1);
+        }
+        let at = vcpu.cpu.state.rip;
+        let block = match self.key(vcpu, at) {
+            Ok(key) => self.known(&key).or_else(|| self.translate(vcpu, key)),
+            Err(fault) => return BlockEnd::Fault(fault),
+        };
+        let Some(block) = block else { return vcpu.run_block(1) };
+        self.start(vcpu, at);
+        self.enter(vcpu, block.with_saved_flags);
+        let end = match self.arrive(vcpu) {
+            Arrival::At(_) => BlockEnd::Done,
+            Arrival::Linkable(..) | Arrival::Jump(_) => BlockEnd::Done,
+            Arrival::Interpret(place) => match self.interpret(vcpu, &place) {
+                Next::Code(_) => BlockEnd::Done,
+                Next::Leave(end) => end,
+            },
+        };
+        vcpu.cpu.load_flags();
+        end
+    }
+
+    /// Prepares the processor for translated code at RIP `at`.
+    fn start(&mut self, vcpu: &mut InterpretedVcpu, at: u64) {
+        vcpu.cpu.store_flags();
+        let view = vcpu.cpu.view as usize;
+        vcpu.cpu.frame.jumps = self.jumps[view].address();
+        vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+    }
+
+    /// Runs translated code until it is left.
+    fn enter(&mut self, vcpu: &mut InterpretedVcpu, code: u64) {
+        let cpu = &mut vcpu.cpu;
+        cpu.frame.flags = SavedFlags::of(cpu.state.rflags);
+        let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
+        cpu.frame.has_upper_halves = u32::from(halves != 0);
+        self.code.gate.enter(cpu, code);
+    }
+
+    /// Forgets what others, or the guest itself, made stale.
+    fn forget(&mut self, vcpu: &mut InterpretedVcpu) {
+        let overwritten = vcpu.overwritten.as_mut().map(std::mem::take).unwrap_or_default();
+        let emptied = self.code.emptied();
+        let mut is_stale = (*self.forgotten, *self.emptied) != (vcpu.cpu.mmu.forgotten(), emptied);
+        if !overwritten.is_empty() {
+            let tracker = vcpu.cpu.context.ram.tracker();
+            let is_only_user = vcpu.cpu.context.world.is_single();
+            let mut cache = self.code.cache();
+            for (at, length) in overwritten {
+                let is_gone = cache.invalidate(at, length, |key| self.heat.cool(key));
+                if is_only_user && is_gone && !vcpu.blocks.has_any_of(at) {
+                    tracker.clear_code(at.page());
+                }
+            }
+            is_stale = true;
+        }
+        if is_stale {
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+            (*self.forgotten, *self.emptied) = (vcpu.cpu.mmu.forgotten(), emptied);
+        }
+    }
+
+    /// What is to be done where translated code was left.
+    fn next(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        match self.arrive(vcpu) {
+            Arrival::Interpret(place) => self.interpret(vcpu, &place),
+            Arrival::At(_) => Next::Leave(BlockEnd::Done),
+            Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block| {
+                run.code.cache().link(number, &block.key);
+                block.with_saved_flags
+            }),
+            Arrival::Jump(at) => {
+                let view = vcpu.cpu.view as usize;
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                self.follow(vcpu, at, |run, block| {
+                    run.jumps[view].learn(at, block.from_jump);
+                    block.with_saved_flags
+                })
+            }
+        }
+    }
+
+    /// Brings the state up to date where translated code was left, and says where that is.
+    fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival {
+        let number = vcpu.cpu.frame.site as u32;
+        let place = if number == Site::FAULTED {
+            self.code.cache().faulted_at(vcpu.cpu.frame.faulted)
+        } else {
+            self.code.cache().left_at(number)
+        };
+        let Some(place) = place else { unreachable!("code is left at places that were put into the cache with it: {number:#x}") };
+        self.take_flags(vcpu, place.site.flags);
+        let page = vcpu.cpu.frame.page;
+        let arrival = match place.site.kind {
+            SiteKind::Interpret => return Arrival::Interpret(place),
+            SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
+            SiteKind::Link { target, .. } => Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number),
+            SiteKind::Jump { moved } => {
+                let at = vcpu.cpu.frame.target;
+                if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
+                    let rsp = &mut vcpu.cpu.state.gpr[Gpr::RSP];
+                    *rsp = rsp.wrapping_sub(i64::from(moved) as u64);
+                    return Arrival::Interpret(place);
+                }
+                Arrival::Jump(at)
+            }
+        };
+        let (Arrival::At(at) | Arrival::Linkable(at, _) | Arrival::Jump(at)) = arrival else { return arrival };
+        vcpu.cpu.state.rip = at;
+        arrival
+    }
+
+    /// Goes on at RIP `at`, where there is a block or should be one.
+    fn follow(&mut self, vcpu: &mut InterpretedVcpu, at: u64, take: impl FnOnce(&mut Self, &Translated) -> u64) -> Next {
+        if vcpu.cpu.inbox.has_any() {
+            return Next::Leave(BlockEnd::Done);
+        }
+        match self.find(vcpu, at) {
+            Ok(Some(block)) => Next::Code(take(self, &block)),
+            // Also where the fetch faults: the interpreter says so.
+            Ok(None) | Err(_) => Next::Leave(BlockEnd::Done),
+        }
+    }
+
+    /// The guest's flags into its state, from where the code had them.
+    fn take_flags(&mut self, vcpu: &mut InterpretedVcpu, home: FlagHome) {
+        let cpu = &mut vcpu.cpu;
+        let saved = if home == FlagHome::Host { cpu.frame.host_flags } else { cpu.frame.flags };
+        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | saved.image();
+    }
+
+    /// Executes the instruction at `place`.
+    fn interpret(&mut self, vcpu: &mut InterpretedVcpu, place: &Place) -> Next {
+        let cpu = &mut vcpu.cpu;
+        cpu.flags = LazyFlags::literal(cpu.state.rflags);
+        let start = cpu.frame.page.wrapping_add(place.block.key.at.page_offset() as u64);
+        cpu.state.gpr[Gpr::BLOCK] = start;
+        let ops = &place.block.payload;
+        let n = usize::from(place.site.insn);
+        let op = &ops[n];
+        if n + 1 == ops.len() {
+            let (end, is_done) = execute_last(cpu, op, start, start);
+            cpu.store_flags();
+            vcpu.instructions += u64::from(is_done);
+            return Next::Leave(end);
+        }
+        let result = (op.handler)(cpu, &op.insn);
+        cpu.store_flags();
+        let must_leave = std::mem::take(&mut cpu.must_leave);
+        if let Err(fault) = result {
+            cpu.state.rip = start.wrapping_add(op.insn.start.into());
+            return Next::Leave(BlockEnd::Fault(fault));
+        }
+        vcpu.instructions += 1;
+        cpu.state.rip = start.wrapping_add(op.insn.end());
+        match place.resume() {
+            Some(address) if !must_leave && !cpu.must_attend => Next::Code(address),
+            _ => Next::Leave(BlockEnd::Done),
+        }
+    }
+
+    /// The translated block at RIP `at`; `None` where the interpreter is to run what is there.
+    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Option<Translated>, Fault> {
+        let key = self.key(vcpu, at)?;
+        if let Some(block) = self.known(&key) {
+            return Ok(Some(block));
+        }
+        Ok(if self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
+    }
+
+    fn known(&self, key: &Key) -> Option<Translated> {
+        self.code.cache().find(key).cloned()
+    }
+
+    /// What the block at RIP `at` is found by, or the fault of fetching it.
+    fn key(&self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Key, Fault> {
+        let code = match vcpu.cpu.mmu.fetch_fast(vcpu.cpu.view, at) {
+            Some(code) => code,
+            None => vcpu.fetch(at)?,
+        };
+        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8 })
+    }
+
+    /// Translates the block of `key`, where it lies in one page.
+    fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<Translated> {
+        const WINDOW: usize = 512;
+        let mut window = [0; WINDOW];
+        let room = PAGE_SIZE as usize - key.at.page_offset();
+        let bytes = &mut window[..room.min(WINDOW)];
+        // Others may be writing the page while it becomes code: what is read counts only once it is tracked.
+        self.track(vcpu, key.at, bytes.len() as u64);
+        vcpu.cpu.mmu.read_code(key.at, bytes);
+        let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
+            Ok(decoded) => decoded,
+            Err(DecodeError::NeedsMoreBytes) => return None,
+        };
+        let source = Source {
+            insns: &block.insns,
+            originals: &originals,
+            page_offset: key.at.page_offset() as u16,
+            view: usize::from(key.view),
+        };
+        let translation = self.rewriter.rewrite(source);
+        let table = &vcpu.table;
+        let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
+        let inserted = self.code.cache().insert(key, u64::from(block.length), translation, ops);
+        match inserted {
+            Ok(block) => Some(block),
+            Err(_full) => {
+                self.empty(vcpu);
+                None
+            }
+        }
+    }
+
+    fn track(&self, vcpu: &mut InterpretedVcpu, at: GuestPhys, length: u64) {
+        if vcpu.cpu.context.ram.tracker().mark_code(at, length) {
+            vcpu.cpu.mmu.protect(at.page());
+        }
+    }
+
+    /// Forgets all translated code, for want of room.
+    fn empty(&mut self, vcpu: &mut InterpretedVcpu) {
+        let world = vcpu.cpu.context.world.clone();
+        if world.is_single() { self.code.empty() } else { world.alone(|| self.code.empty()) }
+    }
+}
+
+impl Vcpu for TranslatedVcpu {
+    fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
+        let (inner, mut run) = self.parts(MAX_BLOCK_INSNS);
+        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| run.run(vcpu)))
+    }
+
+    fn step(&mut self) -> Result<ExitReason, AccelError> {
+        if !self.steps {
+            return self.inner.step();
+        }
+        let (inner, mut run) = self.parts(1);
+        inner.in_world(|vcpu| vcpu.step_by(|vcpu| run.one(vcpu)))
+    }
+
+    fn save(&mut self) -> Result<VcpuState, AccelError> {
+        self.inner.save()
+    }
+
+    fn load(&mut self, state: &VcpuState) -> Result<(), AccelError> {
+        self.inner.load(state)
+    }
+
+    fn instructions(&self) -> u64 {
+        self.inner.instructions()
+    }
+
+    fn trace(&self) -> Trace {
+        self.inner.trace()
+    }
+}

@@ -1,0 +1,165 @@
+//! Jumps: within the page to a block that can be linked, elsewhere through the jump cache.
+
+use dynasm::dynasm;
+use dynasmrt::DynasmApi;
+use iced_x86::{ConditionCode, OpKind};
+
+use super::{
+    Exit, FlagHome, SiteKind, Stub, Work,
+    plan::MemoryUse,
+    registers::{Home, home, number},
+};
+
+const PAGE: i32 = 4096;
+/// What a near jump or call takes its target from.
+const TARGET: MemoryUse = MemoryUse { size: 8, is_write: false };
+
+impl Work<'_> {
+    /// JMP to a fixed target.
+    pub(super) fn jump(&mut self) {
+        self.go_on_at(self.branch_target(), 0);
+    }
+
+    /// Jcc.
+    pub(super) fn branch(&mut self) {
+        self.want_host_flags();
+        let condition = self.original().condition_code() as u8 - ConditionCode::o as u8;
+        let target = self.branch_target();
+        if self.is_ahead(target) {
+            self.code.align_end(6);
+            self.code.extend([0x0f, 0x80 | condition]);
+            self.link(target);
+            self.fall_out();
+            return;
+        }
+        self.code.extend([0x0f, 0x80 | condition]);
+        let taken = self.code.displacement();
+        let flags = self.flags;
+        self.fall_out();
+        self.code.land(taken);
+        self.flags = flags;
+        self.go_on_at(target, 0);
+    }
+
+    /// JRCXZ, which has no long form.
+    pub(super) fn count_branch(&mut self) {
+        const LENGTH_OF_JUMP: u8 = 5;
+        self.code.extend([0xe3, LENGTH_OF_JUMP]);
+        let not_taken = self.code.jump_forward();
+        let flags = self.flags;
+        self.go_on_at(self.branch_target(), 0);
+        self.code.land(not_taken);
+        self.flags = flags;
+        self.fall_out();
+    }
+
+    /// JMP to a target in a register or in memory.
+    pub(super) fn jump_indirect(&mut self) {
+        if self.target_into(10).is_err() {
+            return self.interpret_last();
+        }
+        self.jump_to_r10(Some(0));
+    }
+
+    /// The target of an indirect jump or call into a host register, R10 or R14.
+    pub(super) fn target_into(&mut self, register: u8) -> Result<(), iced_x86::IcedError> {
+        let original = *self.original();
+        if original.op0_kind() == OpKind::Memory {
+            self.give_up_host_flags();
+            let site = self.miss();
+            self.address()?;
+            self.probe(TARGET, site);
+            dynasm!(self.code ; .arch x64 ; mov Rq(register), [r10 + r11]);
+            return Ok(());
+        }
+        match number(original.op0_register()).map(|n| (n, home(n))) {
+            Some((_, Home::Host(held))) => dynasm!(self.code ; .arch x64 ; mov Rq(register), Rq(held)),
+            Some((n, Home::Memory)) => {
+                let at = self.layout.gpr(n);
+                dynasm!(self.code ; .arch x64 ; gs mov Rq(register), [at]);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Goes on with what comes next in memory.
+    pub(super) fn fall_out(&mut self) {
+        self.leave_to(self.next_offset(), None);
+    }
+
+    /// Jumps to `target`, an offset from the page's first byte, having added `moved` to RSP. On the way back somebody may
+    /// want attention: a loop must not keep others out.
+    pub(super) fn go_on_at(&mut self, target: i32, moved: i32) {
+        if (0..self.next_offset()).contains(&target) {
+            self.attend(target);
+        }
+        self.leave_to(target, Some(moved));
+    }
+
+    /// Whether `target` is in this page, behind the instruction.
+    fn is_ahead(&self, target: i32) -> bool {
+        target >= self.next_offset() && target < PAGE
+    }
+
+    pub(super) fn branch_target(&self) -> i32 {
+        self.original().near_branch_target() as i32 + i32::from(self.source.page_offset)
+    }
+
+    fn leave_to(&mut self, target: i32, moved: Option<i32>) {
+        if (0..PAGE).contains(&target) {
+            self.code.align_end(5);
+            self.code.push(0xe9);
+            return self.link(target);
+        }
+        let page = self.layout.page();
+        dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
+        self.jump_to_r10(moved);
+    }
+
+    /// The displacement of a jump to the block at `target`, whose opcode has just been written.
+    fn link(&mut self, target: i32) {
+        let exit = self.out.exits.len();
+        let site = self.site(SiteKind::Link { target, exit: exit as u8 });
+        let patch = self.code.displacement();
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, flags: self.flags });
+        self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
+    }
+
+    /// Goes on at the RIP in R10. `moved` is what the instruction has added to RSP, where it is a jump.
+    pub(super) fn jump_to_r10(&mut self, moved: Option<i32>) {
+        self.save_flags();
+        let site = self.site(SiteKind::Jump { moved });
+        self.site_number(site, 14);
+        let jump = self.layout.jump();
+        dynasm!(self.code ; .arch x64 ; gs jmp QWORD [jump]);
+    }
+
+    /// Leaves the code where somebody wants attention.
+    fn attend(&mut self, target: i32) {
+        let site = self.site(SiteKind::Attend { target });
+        let attention = self.layout.attention();
+        if self.flags == FlagHome::Host {
+            // Without touching a flag.
+            dynasm!(self.code ; .arch x64
+                ; mov r11, rcx
+                ; gs mov rcx, [attention]
+                ; mov ecx, [rcx]
+                ; .bytes [0xe3u8, 8] // JRCXZ, over the next two
+                ; mov rcx, r11
+            );
+            let away = self.code.jump_forward();
+            self.stub(site, away);
+            dynasm!(self.code ; .arch x64 ; mov rcx, r11);
+            return;
+        }
+        self.flags = FlagHome::Memory;
+        dynasm!(self.code ; .arch x64
+            ; gs mov r11, [attention]
+            ; cmp DWORD [r11], 0
+            ; .bytes [0x0fu8, 0x85] // JNE
+        );
+        let away = self.code.displacement();
+        self.stub(site, away);
+    }
+}

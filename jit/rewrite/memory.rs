@@ -1,0 +1,110 @@
+//! Memory operands: the linear address, and the probe that finds it in the host.
+
+use dynasm::dynasm;
+use dynasmrt::DynasmApi;
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
+
+use super::{
+    SiteKind, Work,
+    plan::MemoryUse,
+    registers::{Home, R10, R11, as_wide, home, number},
+};
+
+const PAGE: u32 = 4096;
+
+impl Work<'_> {
+    /// A site for the instruction under way to be executed by the interpreter.
+    pub(super) fn miss(&mut self) -> u8 {
+        self.site(SiteKind::Interpret)
+    }
+
+    /// The linear address of the memory operand into R10. R11 and the host's flags are lost.
+    pub(super) fn address(&mut self) -> Result<(), IcedError> {
+        let original = *self.original();
+        let is_short = [original.memory_base(), original.memory_index()].iter().any(|register| register.is_gpr32());
+        let (code, into) = if is_short { (Code::Lea_r32_m, Register::R10D) } else { (Code::Lea_r64_m, Register::R10) };
+        self.effective_address(code, into)?;
+        let segment = match original.memory_segment() {
+            Register::FS => self.layout.segment_bases[4],
+            Register::GS => self.layout.segment_bases[5],
+            _ => return Ok(()),
+        };
+        dynasm!(self.code ; .arch x64 ; gs add r10, [segment]);
+        Ok(())
+    }
+
+    /// The effective address of the memory operand, by an LEA of the form `code`, into the host register `into`. R10 and R11
+    /// are lost, and no flag.
+    pub(super) fn effective_address(&mut self, code: Code, into: Register) -> Result<(), IcedError> {
+        let original = *self.original();
+        if original.memory_base() == Register::RIP {
+            let page = self.layout.page();
+            dynasm!(self.code ; .arch x64 ; gs mov r10, [page]);
+            let distance = original.memory_displacement64() as i64 + i64::from(self.source.page_offset);
+            return self.lea(code, into, Register::R10, Register::None, 1, distance);
+        }
+        let base = self.part_of_address(original.memory_base(), R10);
+        let index = self.part_of_address(original.memory_index(), R11);
+        let displacement = original.memory_displacement64() as i64;
+        if base == Register::None && index == Register::None {
+            // Only this form of MOV, of which there is no LEA, has more than 32 bits.
+            let value = if original.memory_displ_size() == 4 { displacement & 0xffff_ffff } else { displacement };
+            if i32::try_from(displacement).is_err() || original.memory_displ_size() == 4 {
+                dynasm!(self.code ; .arch x64 ; mov r10, QWORD value);
+                return self.lea(code, into, Register::R10, Register::None, 1, 0);
+            }
+        }
+        self.lea(code, into, base, index, original.memory_index_scale(), displacement)
+    }
+
+    /// A base or an index as the host has it, all 64 bits of it; brought to register `spare` where it is in memory.
+    fn part_of_address(&mut self, register: Register, spare: u8) -> Register {
+        let Some(n) = number(register) else { return Register::None };
+        match home(n) {
+            Home::Host(held) => as_wide(held, Register::RAX),
+            Home::Memory => {
+                let at = self.layout.gpr(n);
+                dynasm!(self.code ; .arch x64 ; gs mov Rq(spare), [at]);
+                as_wide(spare, Register::RAX)
+            }
+        }
+    }
+
+    fn lea(
+        &mut self,
+        code: Code,
+        into: Register,
+        base: Register,
+        index: Register,
+        scale: u32,
+        displacement: i64,
+    ) -> Result<(), IcedError> {
+        let size = match displacement {
+            0 => 0,
+            -128..=127 => 1,
+            _ => 8,
+        };
+        let size = if base == Register::None { 8 } else { size };
+        let memory = MemoryOperand::new(base, index, scale, displacement, size, false, Register::None);
+        let insn = Instruction::with2(code, into, memory)?;
+        self.encode(&insn)
+    }
+
+    /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where the table does not
+    /// know them the code is left at `site`. The host's flags are lost.
+    pub(super) fn probe(&mut self, memory: MemoryUse, site: u8) {
+        let table = if memory.is_write { self.tables.write } else { self.tables.read };
+        let last = (PAGE - memory.size) as i32;
+        dynasm!(self.code ; .arch x64
+            ; mov r11d, r10d
+            ; shr r11d, 8
+            ; and r11d, 0x3ff0
+            ; gs sub r10, [r11 + table]
+            ; cmp r10, last
+            ; .bytes [0x0fu8, 0x87] // JA
+        );
+        let jump = self.code.displacement();
+        self.stub(site, jump);
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
+    }
+}

@@ -1,0 +1,332 @@
+//! Decoded instructions in, host code out, for a host of the same instruction set.
+//!
+//! Rule of this folder: an instruction that is translated is the guest's own, encoded again with other registers and with
+//! its memory operand where a probe found it; what only this crate knows the meaning of are jumps, calls and the stack. What
+//! cannot be translated is left to the interpreter, and the block goes on behind it. Code holds no address of the guest's: it
+//! knows where in its page it lies, and [`Frame::page`](crate::Frame::page) says where the page is.
+//!
+//! The host's registers while translated code runs:
+//!
+//! | host | holds |
+//! |---|---|
+//! | RAX to RDI, R8, R9, R12, R13 | the guest's register of the same name; RSP apart |
+//! | R15 | the guest's RSP |
+//! | R10, R11, R14 | nothing from one instruction to the next; the guest's, and its R15, are in its state |
+//! | XMM or YMM 0 to 15, MXCSR | the guest's |
+//! | RSP | the host's stack |
+//! | flags | the guest's, or nothing: each place of the code knows ([`FlagHome`]) |
+
+mod buffer;
+mod control;
+mod flags;
+mod memory;
+mod native;
+mod plan;
+mod registers;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+use dragoman_frontend::decode::Insn;
+use dynasm::dynasm;
+use dynasmrt::DynasmApi;
+use iced_x86::{Encoder, InstructionInfoFactory};
+
+pub use flags::FlagHome;
+pub use plan::HostInstructions;
+
+use crate::{Layout, Tables};
+use buffer::Buffer;
+use plan::{Plan, Step};
+
+/// One of the decoder's own instructions.
+pub type Original = iced_x86::Instruction;
+
+/// What is to be translated.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The instructions, at least one.
+    pub insns: &'a [Insn],
+    /// The same in the decoder's form.
+    pub originals: &'a [Original],
+    /// Where in its page the first byte lies. The last byte lies in the same page.
+    pub page_offset: u16,
+    /// Which of [`Layout::tables`] the code accesses memory through.
+    pub view: usize,
+}
+
+/// What is done at a place where translated code is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteKind {
+    /// The instruction is executed elsewhere.
+    Interpret,
+    /// The code goes on at this offset in the same page, in a block that is to be found; the exit can then be linked.
+    Link {
+        /// Offset from the page's first byte; beyond the page where RIP left it.
+        target: i32,
+        /// Which of the block's exits it is.
+        exit: u8,
+    },
+    /// Somebody wants attention; the code goes on at this offset.
+    Attend {
+        /// As above.
+        target: i32,
+    },
+    /// The code goes on at the RIP in [`Frame::target`](crate::Frame::target), in a block that is to be found.
+    Jump {
+        /// What the instruction, a jump, has added to RSP: to be taken back where the target turns out to be none, and the
+        /// instruction is executed again to say so. `None` where the code ran into its end.
+        moved: Option<i32>,
+    },
+}
+
+/// A place where translated code is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// What is done there.
+    pub kind: SiteKind,
+    /// The number of the instruction in its block.
+    pub insn: u8,
+    /// Where the flags are.
+    pub flags: FlagHome,
+    /// Where the next instruction's code begins, from the start of the block's, where the block goes on.
+    pub resume: Option<u32>,
+}
+
+impl Site {
+    /// In place of a site's number: the host refused an instruction.
+    pub const FAULTED: u32 = u32::MAX;
+    /// How many bits of a site's number tell a block's sites apart.
+    pub const BITS: u32 = 8;
+}
+
+/// A way out of a block that is a jump of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// Where the jump's 32-bit displacement lies, a multiple of four.
+    pub patch: u32,
+    /// Where it leads until it is linked: the code of its site.
+    pub stub: u32,
+    /// Which of a block's two ways in it takes.
+    pub flags: FlagHome,
+}
+
+/// Code of one guest instruction in which the host may refuse an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Where it begins.
+    pub start: u32,
+    /// The number of the guest instruction.
+    pub insn: u8,
+    /// Where the flags are.
+    pub flags: FlagHome,
+}
+
+/// Translated code and what must be known of it. Places are offsets from the start of the code.
+#[derive(Debug, Default)]
+pub struct Translation {
+    /// The code.
+    pub code: Vec<u8>,
+    /// The way in with the flags in the host's.
+    pub with_host_flags: u32,
+    /// The way in with the flags in memory.
+    pub with_saved_flags: u32,
+    /// The way in after an indirect jump: RIP in R10, the flags in memory.
+    pub from_jump: u32,
+    /// The places where it is left.
+    pub sites: Vec<Site>,
+    /// Where the code holds a site's number as 32 bits, without that of its block.
+    pub site_numbers: Vec<u32>,
+    /// The ways out that can be linked.
+    pub exits: Vec<Exit>,
+    /// What may fault, by rising `start`.
+    pub rows: Vec<Row>,
+}
+
+/// Translates blocks for one kind of processor.
+pub struct Rewriter {
+    layout: Layout,
+    host: HostInstructions,
+    infos: InstructionInfoFactory,
+    encoder: Encoder,
+}
+
+impl Rewriter {
+    /// A rewriter for processors of `layout` on a host that executes `host`.
+    pub fn new(layout: Layout, host: HostInstructions) -> Self {
+        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64) }
+    }
+
+    /// Translates a block of 64-bit code.
+    pub fn rewrite(&mut self, source: Source) -> Translation {
+        let both = source.originals.iter().zip(source.insns);
+        let mut steps: Vec<Step> = both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn)).collect();
+        if let Some(last) = steps.last_mut().filter(|last| last.plan == Plan::Interpret) {
+            // It may be the last because of what it changes.
+            last.plan = Plan::InterpretLast;
+        }
+        let mut work = Work {
+            layout: &self.layout,
+            tables: self.layout.tables[source.view],
+            encoder: &mut self.encoder,
+            source,
+            code: Buffer::default(),
+            out: Translation::default(),
+            flags: flags::at_start(&steps),
+            stubs: Vec::new(),
+            number: 0,
+        };
+        work.ways_in();
+        for (n, step) in steps.iter().enumerate() {
+            work.number = n;
+            work.insn(step);
+        }
+        if !steps.last().is_some_and(|step| step.ends_block()) {
+            work.fall_out();
+        }
+        work.finish()
+    }
+}
+
+/// A block under translation.
+struct Work<'a> {
+    layout: &'a Layout,
+    tables: Tables,
+    encoder: &'a mut Encoder,
+    source: Source<'a>,
+    code: Buffer,
+    out: Translation,
+    /// Where the flags are at this place of the code.
+    flags: FlagHome,
+    /// Code to be put behind the block's own: at this site's stub come the jumps with displacements here.
+    stubs: Vec<Stub>,
+    /// The number of the instruction.
+    number: usize,
+}
+
+/// A site whose code is yet to be placed.
+struct Stub {
+    site: u8,
+    /// The 32-bit displacements that lead to it.
+    jumps: Vec<usize>,
+    /// The exit that it belongs to.
+    exit: Option<usize>,
+}
+
+impl Work<'_> {
+    /// The block's ways in. Flags that are not where the block wants them are brought there.
+    fn ways_in(&mut self) {
+        let wanted = self.flags;
+        let own = i32::from(self.source.page_offset);
+        self.out.from_jump = self.here();
+        let page = self.layout.page();
+        dynasm!(self.code ; .arch x64 ; lea r10, [r10 - own] ; gs mov [page], r10);
+        self.out.with_saved_flags = self.here();
+        if wanted == FlagHome::Host {
+            self.flags = FlagHome::Memory;
+            self.want_host_flags();
+        }
+        let over = (wanted == FlagHome::Memory).then(|| self.code.jump_forward());
+        self.out.with_host_flags = self.here();
+        if let Some(over) = over {
+            self.flags = FlagHome::Host;
+            self.save_flags();
+            self.code.land(over);
+        }
+        self.flags = wanted;
+    }
+
+    fn insn(&mut self, step: &Step) {
+        match step.plan {
+            Plan::Nothing => {}
+            Plan::Native => self.native(step),
+            Plan::Address => self.load_address(),
+            Plan::Push => self.push(),
+            Plan::Pop => self.pop(),
+            Plan::Leave => self.leave(),
+            Plan::Call => self.call(),
+            Plan::CallIndirect => self.call_indirect(),
+            Plan::Return => self.ret(),
+            Plan::Jump => self.jump(),
+            Plan::JumpIndirect => self.jump_indirect(),
+            Plan::Branch => self.branch(),
+            Plan::CountBranch => self.count_branch(),
+            Plan::Interpret => self.interpret(),
+            Plan::InterpretLast => self.interpret_last(),
+        }
+    }
+
+    fn original(&self) -> &Original {
+        &self.source.originals[self.number]
+    }
+
+    /// How far from the page's first byte the next instruction lies.
+    fn next_offset(&self) -> i32 {
+        i32::from(self.source.page_offset) + self.source.insns[self.number].end() as i32
+    }
+
+    fn here(&self) -> u32 {
+        self.code.offset().0 as u32
+    }
+
+    /// A new site at the instruction under way.
+    fn site(&mut self, kind: SiteKind) -> u8 {
+        self.out.sites.push(Site { kind, insn: self.number as u8, flags: self.flags, resume: None });
+        (self.out.sites.len() - 1) as u8
+    }
+
+    /// Leaves the instruction to the interpreter, and goes on behind it.
+    fn interpret(&mut self) {
+        let site = self.site(SiteKind::Interpret);
+        self.leave_code(site);
+        self.resume_here(site);
+        // Whoever comes back brings the flags to both places.
+        self.flags = FlagHome::Both;
+    }
+
+    fn interpret_last(&mut self) {
+        let site = self.site(SiteKind::Interpret);
+        self.leave_code(site);
+    }
+
+    /// Where the code goes on once `site` is done with.
+    fn resume_here(&mut self, site: u8) {
+        let here = self.here();
+        self.out.sites[usize::from(site)].resume = Some(here);
+    }
+
+    fn leave_code(&mut self, site: u8) {
+        self.site_number(site, 11);
+        let exit = self.layout.exit();
+        dynasm!(self.code ; .arch x64 ; gs jmp QWORD [exit]);
+    }
+
+    /// Puts the number of a site into a register.
+    fn site_number(&mut self, site: u8, register: u8) {
+        dynasm!(self.code ; .arch x64 ; mov Rd(register), DWORD i32::from(site));
+        self.out.site_numbers.push(self.here() - 4);
+    }
+
+    /// Has the jump whose displacement lies at `jump` go to `site`'s stub.
+    fn stub(&mut self, site: u8, jump: usize) {
+        match self.stubs.iter_mut().find(|stub| stub.site == site) {
+            Some(stub) => stub.jumps.push(jump),
+            None => self.stubs.push(Stub { site, jumps: vec![jump], exit: None }),
+        }
+    }
+
+    fn finish(mut self) -> Translation {
+        for stub in std::mem::take(&mut self.stubs) {
+            let here = self.here();
+            for jump in &stub.jumps {
+                self.code.land(*jump);
+            }
+            if let Some(exit) = stub.exit {
+                self.out.exits[exit].stub = here;
+            }
+            self.leave_code(stub.site);
+        }
+        self.out.code = self.code.into_bytes();
+        self.out
+    }
+}

@@ -1,0 +1,175 @@
+//! Instructions that the host executes itself.
+
+use dynasm::dynasm;
+use dynasmrt::DynasmApi;
+use iced_x86::{Code, IcedError, Instruction, OpAccess, OpKind, Register};
+
+use super::{
+    Row, Work,
+    plan::Step,
+    registers::{Home, R10, R11, R14, as_wide, home, number},
+};
+
+/// A guest register that is in memory, while an instruction uses it.
+#[derive(Clone, Copy)]
+struct Borrowed {
+    guest: u8,
+    host: u8,
+    is_read: bool,
+    is_written: bool,
+}
+
+impl Work<'_> {
+    /// The instruction itself, with other registers and its memory operand where the probe found it.
+    pub(super) fn native(&mut self, step: &Step) {
+        let (bytes, flags) = (self.here() as usize, self.flags);
+        let (sites, numbers, rows) = (self.out.sites.len(), self.out.site_numbers.len(), self.out.rows.len());
+        if self.try_native(step).is_err() {
+            // The host cannot be given it in this form.
+            self.code.truncate(bytes);
+            self.out.sites.truncate(sites);
+            self.out.site_numbers.truncate(numbers);
+            self.out.rows.truncate(rows);
+            self.stubs.retain(|stub| usize::from(stub.site) < sites);
+            self.flags = flags;
+            self.interpret();
+        }
+    }
+
+    fn try_native(&mut self, step: &Step) -> Result<(), IcedError> {
+        let mut insn = *self.original();
+        let mut borrowed: Vec<Borrowed> = Vec::new();
+        for n in 0..insn.op_count() {
+            borrow(&mut borrowed, &insn, n, step.access[n as usize]);
+        }
+        let mut site = None;
+        let spare: &[u8] = match step.memory {
+            None => &[R10, R11, R14],
+            Some(memory) => {
+                self.give_up_host_flags();
+                let miss = *site.insert(self.miss());
+                self.address()?;
+                self.probe(memory, miss);
+                let is_folded = borrowed.len() > 1;
+                if is_folded {
+                    dynasm!(self.code ; .arch x64 ; lea r10, [r10 + r11]);
+                }
+                insn.set_memory_base(Register::R10);
+                insn.set_memory_index(if is_folded { Register::None } else { Register::R11 });
+                insn.set_memory_index_scale(1);
+                insn.set_memory_displacement64(0);
+                insn.set_memory_displ_size(0);
+                insn.set_segment_prefix(Register::None);
+                if is_folded { &[R14, R11] } else { &[R14] }
+            }
+        };
+        self.before(step.effect);
+        for (one, host) in borrowed.iter_mut().zip(spare) {
+            one.host = *host;
+            if one.is_read {
+                let at = self.layout.gpr(one.guest);
+                dynasm!(self.code ; .arch x64 ; gs mov Rq(one.host), [at]);
+            }
+        }
+        for n in 0..insn.op_count() {
+            if insn.op_kind(n) == OpKind::Register {
+                insn.set_op_register(n, host_register(insn.op_register(n), &borrowed));
+            }
+        }
+        if step.may_fault {
+            self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags });
+        }
+        self.encode(&insn)?;
+        for one in borrowed.iter().filter(|one| one.is_written) {
+            let at = self.layout.gpr(one.guest);
+            dynasm!(self.code ; .arch x64 ; gs mov [at], Rq(one.host));
+        }
+        self.after(step.effect);
+        if let Some(site) = site {
+            self.resume_here(site);
+        }
+        Ok(())
+    }
+
+    /// LEA: an address that nothing is looked for at.
+    pub(super) fn load_address(&mut self) {
+        if self.try_load_address().is_err() {
+            self.interpret();
+        }
+    }
+
+    fn try_load_address(&mut self) -> Result<(), IcedError> {
+        let original = *self.original();
+        let Some(n) = number(original.op0_register()) else { return self.never() };
+        let is_short = [original.memory_base(), original.memory_index()].iter().any(|register| register.is_gpr32());
+        let held = home(n);
+        let direct = match held {
+            Home::Host(held) if !is_short => held,
+            _ => R10,
+        };
+        let (code, like) = if is_short { (Code::Lea_r32_m, Register::EAX) } else { (original.code(), original.op0_register()) };
+        self.effective_address(code, as_wide(direct, like))?;
+        let width = original.op0_register().size();
+        match (held, width) {
+            (Home::Host(held), _) if held == direct => {}
+            (Home::Host(held), 2) => dynasm!(self.code ; .arch x64 ; mov Rw(held), r10w),
+            (Home::Host(held), 4) => dynasm!(self.code ; .arch x64 ; mov Rd(held), r10d),
+            (Home::Host(held), _) => dynasm!(self.code ; .arch x64 ; mov Rq(held), r10),
+            (Home::Memory, 2) => {
+                let at = self.layout.gpr(n);
+                dynasm!(self.code ; .arch x64 ; gs mov [at], r10w);
+            }
+            (Home::Memory, _) => {
+                let at = self.layout.gpr(n);
+                dynasm!(self.code ; .arch x64 ; gs mov [at], r10);
+            }
+        }
+        Ok(())
+    }
+
+    fn never(&mut self) -> Result<(), IcedError> {
+        self.interpret();
+        Ok(())
+    }
+
+    /// Puts a host instruction into the code.
+    pub(super) fn encode(&mut self, insn: &Instruction) -> Result<(), IcedError> {
+        let encoded = self.encoder.encode(insn, 0);
+        let mut bytes = self.encoder.take_buffer();
+        if encoded.is_ok() {
+            self.code.extend(&bytes);
+        }
+        bytes.clear();
+        self.encoder.set_buffer(bytes);
+        encoded.map(|_| ())
+    }
+}
+
+/// Notes what operand `n` does with a register that is in memory.
+fn borrow(borrowed: &mut Vec<Borrowed>, insn: &Instruction, n: u32, access: OpAccess) {
+    if insn.op_kind(n) != OpKind::Register {
+        return;
+    }
+    let register = insn.op_register(n);
+    let Some(guest) = number(register).filter(|guest| home(*guest) == Home::Memory) else { return };
+    let is_written = matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite);
+    // What an instruction writes in part it keeps in part.
+    let is_read = access != OpAccess::Write || register.size() < 4;
+    match borrowed.iter_mut().find(|one| one.guest == guest) {
+        Some(one) => {
+            one.is_read |= is_read;
+            one.is_written |= is_written;
+        }
+        None => borrowed.push(Borrowed { guest, host: 0, is_read, is_written }),
+    }
+}
+
+/// The host's register for one that the guest names.
+fn host_register(register: Register, borrowed: &[Borrowed]) -> Register {
+    let Some(guest) = number(register) else { return register };
+    let held = match home(guest) {
+        Home::Host(held) => Some(held),
+        Home::Memory => borrowed.iter().find(|one| one.guest == guest).map(|one| one.host),
+    };
+    held.map_or(register, |held| as_wide(held, register))
+}

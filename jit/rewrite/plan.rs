@@ -1,0 +1,333 @@
+//! What is done with an instruction: encoded again, replaced by code of ours, or left to the interpreter.
+
+use dragoman_frontend::decode::{Insn, Opcode};
+use iced_x86::{
+    CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
+    Register,
+};
+
+use super::flags::Effect;
+
+/// What is done with an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It does nothing that can be seen.
+    Nothing,
+    /// It is encoded again.
+    Native,
+    /// LEA.
+    Address,
+    Push,
+    Pop,
+    Leave,
+    Call,
+    CallIndirect,
+    Return,
+    Jump,
+    JumpIndirect,
+    /// Jcc.
+    Branch,
+    /// JRCXZ and LOOP.
+    CountBranch,
+    /// The interpreter executes it, and the block goes on.
+    Interpret,
+    /// The interpreter executes it, and the block ends.
+    InterpretLast,
+}
+
+/// A memory operand of a fixed size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MemoryUse {
+    pub size: u32,
+    pub is_write: bool,
+}
+
+/// An instruction's plan, and what the plan needs to know of it.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub plan: Plan,
+    pub effect: Effect,
+    pub memory: Option<MemoryUse>,
+    /// The host may refuse it.
+    pub may_fault: bool,
+    /// How each operand is accessed.
+    pub access: [OpAccess; 5],
+}
+
+impl Step {
+    /// Whether nothing of the block follows.
+    pub fn ends_block(&self) -> bool {
+        use Plan::*;
+        matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | InterpretLast)
+    }
+}
+
+/// The instructions that the host executes: by the CPUID features that they need.
+#[derive(Clone)]
+pub struct HostInstructions(Box<[bool]>);
+
+impl HostInstructions {
+    /// Those of this host.
+    pub fn detect() -> Self {
+        let mut features = vec![false; CpuidFeature::values().len()];
+        let mut set = |feature: CpuidFeature, is_there: bool| features[feature as usize] = is_there;
+        use CpuidFeature::*;
+        for feature in [INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, X64, MULTIBYTENOP, CMOV, CX8, SSE, SSE2, CLFSH] {
+            set(feature, true);
+        }
+        set(CMPXCHG16B, is_x86_feature_detected!("cmpxchg16b"));
+        set(SSE3, is_x86_feature_detected!("sse3"));
+        set(SSSE3, is_x86_feature_detected!("ssse3"));
+        set(SSE4_1, is_x86_feature_detected!("sse4.1"));
+        set(SSE4_2, is_x86_feature_detected!("sse4.2"));
+        set(POPCNT, is_x86_feature_detected!("popcnt"));
+        set(LZCNT, is_x86_feature_detected!("lzcnt"));
+        set(BMI1, is_x86_feature_detected!("bmi1"));
+        set(BMI2, is_x86_feature_detected!("bmi2"));
+        set(MOVBE, is_x86_feature_detected!("movbe"));
+        set(ADX, is_x86_feature_detected!("adx"));
+        set(AES, is_x86_feature_detected!("aes"));
+        set(PCLMULQDQ, is_x86_feature_detected!("pclmulqdq"));
+        set(SHA, is_x86_feature_detected!("sha"));
+        set(AVX, is_x86_feature_detected!("avx"));
+        set(AVX2, is_x86_feature_detected!("avx2"));
+        set(FMA, is_x86_feature_detected!("fma"));
+        set(F16C, is_x86_feature_detected!("f16c"));
+        set(VAES, is_x86_feature_detected!("vaes"));
+        set(VPCLMULQDQ, is_x86_feature_detected!("vpclmulqdq"));
+        Self(features.into())
+    }
+
+    fn execute(&self, insn: &Instruction) -> bool {
+        insn.cpuid_features().iter().all(|feature| self.0[*feature as usize])
+    }
+}
+
+/// What is done with an instruction.
+pub(super) fn of(infos: &mut InstructionInfoFactory, host: &HostInstructions, insn: &Instruction, lowered: &Insn) -> Step {
+    let info = infos.info(insn);
+    let access = [info.op0_access(), info.op1_access(), info.op2_access(), info.op3_access(), info.op4_access()];
+    let mut step = Step { plan: Plan::Interpret, effect: Effect::None, memory: None, may_fault: false, access };
+    step.plan = plan(host, insn, lowered, info, &mut step);
+    step
+}
+
+fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, info: &InstructionInfo, step: &mut Step) -> Plan {
+    if lowered.opcode != Opcode::of(insn.code()) {
+        return Plan::InterpretLast; // it is refused in this mode
+    }
+    if !is_near(insn) {
+        return Plan::InterpretLast;
+    }
+    let is_plain_stack = insn.stack_pointer_increment().unsigned_abs() % 8 == 0;
+    match insn.flow_control() {
+        FlowControl::UnconditionalBranch if insn.is_jmp_short_or_near() => return Plan::Jump,
+        FlowControl::ConditionalBranch if insn.is_jcc_short_or_near() => return Plan::Branch,
+        FlowControl::ConditionalBranch if insn.mnemonic() == Mnemonic::Jrcxz => return Plan::CountBranch,
+        FlowControl::Call if insn.is_call_near() && is_plain_stack => return Plan::Call,
+        FlowControl::IndirectCall if insn.is_call_near_indirect() && is_plain_stack && can_address(insn) => {
+            return Plan::CallIndirect;
+        }
+        FlowControl::IndirectBranch if insn.is_jmp_near_indirect() && is_wide_target(insn) && can_address(insn) => {
+            return Plan::JumpIndirect;
+        }
+        FlowControl::Return if insn.mnemonic() == Mnemonic::Ret && is_plain_stack => return Plan::Return,
+        FlowControl::Next => {}
+        _ => return Plan::InterpretLast,
+    }
+    if insn.is_string_instruction() && lowered.is_repeated() {
+        return Plan::InterpretLast;
+    }
+    match insn.mnemonic() {
+        Mnemonic::Nop
+        | Mnemonic::Endbr64
+        | Mnemonic::Endbr32
+        | Mnemonic::Prefetcht0
+        | Mnemonic::Prefetcht1
+        | Mnemonic::Prefetcht2
+        | Mnemonic::Prefetchnta
+        | Mnemonic::Prefetchw => return Plan::Nothing,
+        Mnemonic::Lea => return if can_address(insn) { Plan::Address } else { Plan::Interpret },
+        Mnemonic::Push if is_plain_stack && can_push(insn) => return Plan::Push,
+        Mnemonic::Pop if is_plain_stack && insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() => {
+            return Plan::Pop;
+        }
+        Mnemonic::Leave if is_plain_stack => return Plan::Leave,
+        _ => {}
+    }
+    if !is_reencodable(host, insn) {
+        return Plan::Interpret;
+    }
+    let memory = info.used_memory();
+    let explicit = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory);
+    step.memory = match memory {
+        [] => None,
+        [one] if explicit => {
+            let is_write =
+                matches!(one.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite);
+            Some(MemoryUse { size: insn.memory_size().size() as u32, is_write })
+        }
+        _ => return Plan::Interpret,
+    };
+    if explicit && (step.memory.is_none_or(|memory| memory.size == 0 || memory.size > 32) || !can_address(insn)) {
+        return Plan::Interpret;
+    }
+    if needs_high_byte_with_rex(insn) {
+        return Plan::Interpret;
+    }
+    step.effect = Effect::of(insn, info);
+    step.may_fault = may_fault(insn, step.memory);
+    Plan::Native
+}
+
+/// Whether the target of a direct branch can be written as a distance from the start of the page.
+fn is_near(insn: &Instruction) -> bool {
+    const MOST: u64 = i32::MAX as u64 - 0x2000;
+    insn.op0_kind() != OpKind::NearBranch64 || (insn.near_branch64() as i64).unsigned_abs() < MOST
+}
+
+fn is_wide_target(insn: &Instruction) -> bool {
+    match insn.op0_kind() {
+        OpKind::Register => insn.op0_register().is_gpr64(),
+        _ => insn.memory_size().size() == 8,
+    }
+}
+
+fn can_push(insn: &Instruction) -> bool {
+    match insn.op0_kind() {
+        OpKind::Register => insn.op0_register().is_gpr64(),
+        OpKind::Memory => can_address(insn),
+        _ => true,
+    }
+}
+
+/// Whether the memory operand, where there is one, is made of general-purpose registers or RIP.
+fn can_address(insn: &Instruction) -> bool {
+    if !(0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory) {
+        return true;
+    }
+    let is_plain = |register: Register| register == Register::None || register.is_gpr64() || register.is_gpr32();
+    // RIP with a 32-bit address size is too rare to be worth its code.
+    (is_plain(insn.memory_base()) || insn.memory_base() == Register::RIP) && is_plain(insn.memory_index())
+}
+
+/// Whether the host, given the instruction with other registers and another address, does what the guest asked for.
+fn is_reencodable(host: &HostInstructions, insn: &Instruction) -> bool {
+    if !matches!(insn.encoding(), EncodingKind::Legacy | EncodingKind::VEX) || !host.execute(insn) {
+        return false;
+    }
+    if insn.is_privileged() || insn.is_stack_instruction() || insn.is_save_restore_instruction() || insn.is_string_instruction() {
+        return false;
+    }
+    if insn.is_vsib() {
+        return false;
+    }
+    let is_plain_operand = |n| match insn.op_kind(n) {
+        OpKind::Register => {
+            let register = insn.op_register(n);
+            register.is_gpr() || register.is_xmm() || register.is_ymm()
+        }
+        OpKind::Memory
+        | OpKind::Immediate8
+        | OpKind::Immediate8_2nd
+        | OpKind::Immediate16
+        | OpKind::Immediate32
+        | OpKind::Immediate64
+        | OpKind::Immediate8to16
+        | OpKind::Immediate8to32
+        | OpKind::Immediate8to64
+        | OpKind::Immediate32to64 => true,
+        _ => false,
+    };
+    if !(0..insn.op_count()).all(is_plain_operand) {
+        return false;
+    }
+    use Mnemonic::*;
+    // What depends on more of the processor than its registers, or changes how it goes on.
+    !matches!(
+        insn.mnemonic(),
+        Cpuid
+            | Rdtsc
+            | Rdtscp
+            | Rdpmc
+            | Rdpid
+            | Rdrand
+            | Rdseed
+            | Xgetbv
+            | In
+            | Out
+            | Cli
+            | Sti
+            | Cld
+            | Std
+            | Clac
+            | Stac
+            | Hlt
+            | Pause
+            | Sgdt
+            | Sidt
+            | Sldt
+            | Str
+            | Smsw
+            | Lar
+            | Lsl
+            | Verr
+            | Verw
+            | Clflush
+            | Clflushopt
+            | Clwb
+            | Monitor
+            | Mwait
+            | Serialize
+            | Rdfsbase
+            | Rdgsbase
+            | Wrfsbase
+            | Wrgsbase
+            | Swapgs
+            | Xlatb
+            | Maskmovq
+            | Maskmovdqu
+            | Vmaskmovdqu
+            | Ud0
+            | Ud1
+            | Ud2
+            | Rsm
+            | Xabort
+            | Xbegin
+            | Xend
+            | Xtest
+            | Bound
+            | Into
+            | Vzeroall
+            | Ldmxcsr
+            | Vldmxcsr
+            | Emms
+            | Wait
+    ) && !is_bit_string(insn)
+}
+
+/// A bit in memory whose number is in a register may lie anywhere.
+fn is_bit_string(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
+        && insn.op0_kind() == OpKind::Memory
+        && insn.op1_kind() == OpKind::Register
+}
+
+/// AH to BH cannot be named beside R8 to R15, which the address and some operands become.
+fn needs_high_byte_with_rex(insn: &Instruction) -> bool {
+    let is_high = |n| {
+        insn.op_kind(n) == OpKind::Register
+            && matches!(insn.op_register(n), Register::AH | Register::CH | Register::DH | Register::BH)
+    };
+    let needs_rex = |n| match insn.op_kind(n) {
+        OpKind::Memory => true,
+        OpKind::Register => matches!(insn.op_register(n).full_register(), Register::RSP) || insn.op_register(n) == Register::SPL,
+        _ => false,
+    };
+    (0..insn.op_count()).any(is_high) && (0..insn.op_count()).any(needs_rex)
+}
+
+fn may_fault(insn: &Instruction, memory: Option<MemoryUse>) -> bool {
+    let is_vector = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_vector_register());
+    is_vector || memory.is_some() || matches!(insn.mnemonic(), Mnemonic::Div | Mnemonic::Idiv)
+}

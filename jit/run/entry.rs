@@ -1,0 +1,222 @@
+//! The way into translated code and out of it.
+//!
+//! UNSAFETY: sound because the code that is entered was made by this crate: it leaves through the gate's own exit, which
+//! restores the stack pointer, the callee-saved registers and MXCSR of the entry; it writes the processor's state through
+//! offsets of the [`Layout`] it was made for, and guest memory through tables whose entries the MMU vouches for. GS is
+//! free for it: nothing of a Linux process on x86-64 uses GS.
+#![expect(unsafe_code, reason = "entering code that was made at run time")]
+
+use std::{arch::asm, io, mem::transmute, ptr::with_exposed_provenance, sync::Arc};
+
+use dynasm::dynasm;
+use dynasmrt::{DynasmApi, DynasmLabelApi, VecAssembler, x64::X64Relocation};
+
+use super::{CodeMemory, Unusable, faults};
+use crate::{Frame, JumpCache, Layout};
+
+/// What the host's processor has that translated code makes use of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostFeatures {
+    /// 256-bit vectors.
+    pub has_avx: bool,
+    /// It says whether their upper halves are in use (XGETBV with ECX = 1).
+    pub tells_use: bool,
+}
+
+impl HostFeatures {
+    /// What this host has, where that is enough.
+    pub fn detect() -> Result<Self, Unusable> {
+        const AT_HWCAP2: u64 = 26;
+        const HWCAP2_FSGSBASE: u64 = 2;
+        // SAFETY: the call reads the auxiliary vector.
+        if unsafe { libc::getauxval(AT_HWCAP2) } & HWCAP2_FSGSBASE == 0 {
+            return Err(Unusable::Lacks("instructions that set the base of GS (FSGSBASE, Linux 5.9 and later)"));
+        }
+        let has_avx = is_x86_feature_detected!("avx");
+        let tells_use = has_avx && std::arch::x86_64::__cpuid_count(0xd, 1).eax & 1 << 2 != 0;
+        Ok(Self { has_avx, tells_use })
+    }
+}
+
+/// The way in and the ways out, as code.
+pub struct Gate {
+    memory: Arc<CodeMemory>,
+    enter: extern "sysv64" fn(code: u64),
+    exit: u64,
+    jump: u64,
+    size: usize,
+}
+
+impl Gate {
+    /// Builds the gate for processors of `layout` at the start of `memory`, and has host faults in that memory leave
+    /// through it.
+    pub fn new(memory: Arc<CodeMemory>, layout: &Layout, host: HostFeatures) -> io::Result<Self> {
+        let mut asm = VecAssembler::<X64Relocation>::new(memory.base() as usize);
+        let enter = asm.offset().0;
+        emit_enter(&mut asm, layout, host);
+        asm.align(16, 0xcc);
+        let exit = asm.offset().0;
+        emit_exit(&mut asm, layout, host);
+        asm.align(16, 0xcc);
+        let jump = asm.offset().0;
+        emit_jump(&mut asm, layout);
+        asm.align(16, 0xcc);
+        let fault = asm.offset().0;
+        emit_fault(&mut asm, layout);
+        let code = asm.finalize().map_err(io::Error::other)?;
+        memory.write(0, &code);
+        let base = memory.base();
+        faults::catch(base..base + memory.size() as u64, base + fault as u64)?;
+        let address = with_exposed_provenance::<()>(base as usize + enter);
+        // SAFETY: the code there keeps to the calling convention, takes an address and returns nothing.
+        let enter = unsafe { transmute::<*const (), extern "sysv64" fn(u64)>(address) };
+        Ok(Self { memory, enter, exit: base + exit as u64, jump: base + jump as u64, size: code.len() })
+    }
+
+    /// How many bytes at the start of its memory the gate takes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The memory that it is in.
+    pub fn memory(&self) -> &Arc<CodeMemory> {
+        &self.memory
+    }
+
+    /// Puts into `frame` what translated code must find there.
+    pub fn equip(&self, frame: &mut Frame) {
+        frame.exit = self.exit;
+        frame.jump = self.jump;
+    }
+
+    /// Runs the translated code at `code` until it leaves. `processor` is the address that the [`Layout`] counts from, of
+    /// a processor whose frame is equipped; its flags in [`Frame::flags`] and its registers are in place.
+    pub fn enter<P>(&self, processor: &mut P, code: u64) {
+        let address = std::ptr::from_mut(processor).expose_provenance();
+        // SAFETY: FSGSBASE was found; nothing else in the process uses GS.
+        unsafe { asm!("wrgsbase {}", in(reg) address, options(nostack, preserves_flags)) };
+        (self.enter)(code);
+    }
+}
+
+type Asm = VecAssembler<X64Relocation>;
+
+/// Guest registers that host registers of another or the same number hold while code runs: host, then guest. The other
+/// four stay in the processor's state.
+const RESIDENT: [(u8, u8); 12] =
+    [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9), (12, 12), (13, 13), (15, 4)];
+
+/// In: guest state from memory into registers. The code's address comes in RDI.
+#[rustfmt::skip]
+fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
+    dynasm!(asm ; .arch x64
+        ; push rbx ; push rbp ; push r12 ; push r13 ; push r14 ; push r15
+        ; gs stmxcsr [layout.host_mxcsr()]
+        ; gs mov [layout.host_stack()], rsp
+        ; gs ldmxcsr [layout.mxcsr]
+        ; mov r11, rdi
+    );
+    // Halves that are loaded as zeros count as in use all the same, and slow down every instruction that keeps them.
+    let (narrow, loaded) = (asm.new_dynamic_label(), asm.new_dynamic_label());
+    if host.has_avx {
+        dynasm!(asm ; .arch x64 ; gs cmp DWORD [layout.has_upper_halves()], 0 ; je =>narrow);
+        for n in 0..16 {
+            dynasm!(asm ; .arch x64 ; gs vmovups Ry(n), [layout.vector(n)]);
+        }
+        dynasm!(asm ; .arch x64 ; jmp =>loaded);
+    }
+    dynasm!(asm ; .arch x64 ; =>narrow);
+    for n in 0..16 {
+        dynasm!(asm ; .arch x64 ; gs movups Rx(n), [layout.vector(n)]);
+    }
+    dynasm!(asm ; .arch x64 ; =>loaded);
+    dynasm!(asm ; .arch x64 ; gs mov rax, [layout.flags()] ; add al, 0x7f ; sahf);
+    for (held, guest) in RESIDENT {
+        dynasm!(asm ; .arch x64 ; gs mov Rq(held), [layout.gpr(guest)]);
+    }
+    dynasm!(asm ; .arch x64 ; jmp r11);
+}
+
+/// Out: guest state from registers into memory. The site's number comes in R11.
+#[rustfmt::skip]
+fn emit_exit(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
+    dynasm!(asm ; .arch x64 ; gs mov [layout.site()], r11);
+    for (held, guest) in RESIDENT {
+        dynasm!(asm ; .arch x64 ; gs mov [layout.gpr(guest)], Rq(held));
+    }
+    dynasm!(asm ; .arch x64
+        ; mov eax, 0 ; lahf ; seto al
+        ; gs mov [layout.host_flags()], rax
+        ; gs stmxcsr [layout.mxcsr]
+        ; gs ldmxcsr [layout.host_mxcsr()]
+    );
+    let (narrow, stored) = (asm.new_dynamic_label(), asm.new_dynamic_label());
+    if host.has_avx {
+        let wide = asm.new_dynamic_label();
+        if host.tells_use {
+            const AVX: i8 = 1 << 2;
+            dynasm!(asm ; .arch x64
+                ; gs cmp DWORD [layout.has_upper_halves()], 0 ; jne =>wide
+                ; mov ecx, 1 ; xgetbv ; test al, AVX ; jz =>narrow
+            );
+        }
+        dynasm!(asm ; .arch x64 ; =>wide);
+        for n in 0..16 {
+            dynasm!(asm ; .arch x64 ; gs vmovups [layout.vector(n)], Ry(n));
+        }
+        dynasm!(asm ; .arch x64 ; vzeroupper ; jmp =>stored);
+    }
+    dynasm!(asm ; .arch x64 ; =>narrow);
+    for n in 0..16 {
+        dynasm!(asm ; .arch x64 ; gs movups [layout.vector(n)], Rx(n));
+    }
+    dynasm!(asm ; .arch x64 ; =>stored);
+    dynasm!(asm ; .arch x64
+        ; gs mov rsp, [layout.host_stack()]
+        ; pop r15 ; pop r14 ; pop r13 ; pop r12 ; pop rbp ; pop rbx
+        ; ret
+    );
+}
+
+/// Finds out where an indirect jump goes on, and goes there. The target comes in R10; the site of the jump in R14, for when
+/// nothing is known of the target or somebody wants attention. The guest's flags are in memory.
+#[rustfmt::skip]
+fn emit_jump(asm: &mut Asm, layout: &Layout) {
+    dynasm!(asm ; .arch x64
+        ; gs mov r11, [layout.attention()]
+        ; cmp DWORD [r11], 0
+        ; jne >away
+        ; gs mov [layout.site()], r14
+        ; gs mov r14, [layout.jumps()]
+        ; mov r11, r10
+        ; shr r11, JumpCache::FOLD
+        ; xor r11d, r10d
+        ; and r11d, JumpCache::SLOTS as i32 - 1
+        ; cmp r10, [r14 + r11 * 8]
+        ; jne >unknown
+        ; jmp QWORD [r14 + r11 * 8 + JumpCache::CODE]
+        ; unknown:
+        ; gs mov r14, [layout.site()]
+        ; away:
+        ; gs mov [layout.target()], r10
+        ; mov r11, r14
+        ; gs jmp QWORD [layout.exit()]
+    );
+}
+
+/// Leaves after a host fault; the address of the instruction is in R11.
+#[rustfmt::skip]
+fn emit_fault(asm: &mut Asm, layout: &Layout) {
+    dynasm!(asm ; .arch x64
+        ; gs mov [layout.faulted()], r11
+        ; mov r11d, crate::rewrite::Site::FAULTED as i32
+        ; gs jmp QWORD [layout.exit()]
+    );
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let base = self.memory.base();
+        faults::release(&(base..base + self.memory.size() as u64));
+    }
+}
