@@ -18,6 +18,7 @@ mod mode;
 pub mod naive;
 pub mod native;
 mod operand;
+pub mod programs;
 pub mod record;
 mod registers;
 pub mod row;

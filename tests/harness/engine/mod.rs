@@ -51,6 +51,14 @@ const JIT: Result<fn() -> Box<dyn Accelerator>, &str> = Ok(|| Box::new(Translato
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 const JIT: Result<fn() -> Box<dyn Accelerator>, &str> = Err("for x86-64 hosts with Linux only");
 
+/// The engines that work on more than one instruction at a time, as they do when a machine runs.
+pub fn running_engines() -> Vec<Box<dyn Accelerator>> {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return vec![Box::new(Translator::default())];
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    Vec::new()
+}
+
 /// The engines of [`ENGINES`] that are there.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {
     ENGINES.iter().filter_map(|entry| entry.make.ok()).map(|make| make()).collect()

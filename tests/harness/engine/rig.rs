@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dragoman_accel::{AccelError, Accelerator, ExitReason, Vcpu, VcpuContext, VcpuHandle, World};
+use dragoman_accel::{AccelError, Accelerator, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
 use dragoman_frontend::model::CpuModel;
 use dragoman_state::{Activity, RFlags, VcpuId, VcpuState};
 use iced_x86::Instruction;
@@ -196,6 +196,13 @@ impl Rig {
             }
         }
         Ok(finish)
+    }
+
+    /// Runs from `start`, exceptions and all, until the processor halts with interrupts off.
+    pub fn run_to_halt(&mut self, start: &VcpuState) -> Result<VcpuState, RigError> {
+        self.vcpu.load(start).map_err(|source| self.failed(source))?;
+        self.vcpu.run(&StopToken::new()).map_err(|source| self.failed(source))?;
+        self.vcpu.save().map_err(|source| self.failed(source))
     }
 
     /// Runs a case of user code, as the host's processor would. The memory that [`Rig::prepare`] mapped must be the case's.

@@ -33,4 +33,5 @@ pub use steer::operand_at;
 pub use tally::{Contest, Tally};
 pub(crate) use traits::is_x87;
 pub use traits::{is_bit_test, is_large_image, uses_mmx};
-pub(crate) use values::{Flavour, fill, integer, quadword};
+pub use values::integer;
+pub(crate) use values::{Flavour, fill, quadword};

@@ -1,0 +1,233 @@
+//! The instructions that random programs are made of.
+
+use iced_x86::{Code, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind, Register};
+
+use super::{
+    List, insn,
+    operands::{memory, plain_byte, register, vector},
+};
+use crate::generate::Random;
+
+/// Conditional jumps.
+pub const BRANCHES: [Code; 16] = {
+    use Code::*;
+    [
+        Jo_rel32_64,
+        Jno_rel32_64,
+        Jb_rel32_64,
+        Jae_rel32_64,
+        Je_rel32_64,
+        Jne_rel32_64,
+        Jbe_rel32_64,
+        Ja_rel32_64,
+        Js_rel32_64,
+        Jns_rel32_64,
+        Jp_rel32_64,
+        Jnp_rel32_64,
+        Jl_rel32_64,
+        Jge_rel32_64,
+        Jle_rel32_64,
+        Jg_rel32_64,
+    ]
+};
+
+/// Arithmetic in its forms for 8, 16, 32 and 64 bits: register or memory with register, register with either.
+#[rustfmt::skip] // a table
+const ARITHMETIC: &[([Code; 4], [Code; 4])] = {
+    use Code::*;
+    &[
+        ([Add_rm8_r8, Add_rm16_r16, Add_rm32_r32, Add_rm64_r64], [Add_r8_rm8, Add_r16_rm16, Add_r32_rm32, Add_r64_rm64]),
+        ([Or_rm8_r8, Or_rm16_r16, Or_rm32_r32, Or_rm64_r64],     [Or_r8_rm8, Or_r16_rm16, Or_r32_rm32, Or_r64_rm64]),
+        ([Adc_rm8_r8, Adc_rm16_r16, Adc_rm32_r32, Adc_rm64_r64], [Adc_r8_rm8, Adc_r16_rm16, Adc_r32_rm32, Adc_r64_rm64]),
+        ([Sbb_rm8_r8, Sbb_rm16_r16, Sbb_rm32_r32, Sbb_rm64_r64], [Sbb_r8_rm8, Sbb_r16_rm16, Sbb_r32_rm32, Sbb_r64_rm64]),
+        ([And_rm8_r8, And_rm16_r16, And_rm32_r32, And_rm64_r64], [And_r8_rm8, And_r16_rm16, And_r32_rm32, And_r64_rm64]),
+        ([Sub_rm8_r8, Sub_rm16_r16, Sub_rm32_r32, Sub_rm64_r64], [Sub_r8_rm8, Sub_r16_rm16, Sub_r32_rm32, Sub_r64_rm64]),
+        ([Xor_rm8_r8, Xor_rm16_r16, Xor_rm32_r32, Xor_rm64_r64], [Xor_r8_rm8, Xor_r16_rm16, Xor_r32_rm32, Xor_r64_rm64]),
+        ([Cmp_rm8_r8, Cmp_rm16_r16, Cmp_rm32_r32, Cmp_rm64_r64], [Cmp_r8_rm8, Cmp_r16_rm16, Cmp_r32_rm32, Cmp_r64_rm64]),
+        ([Mov_rm8_r8, Mov_rm16_r16, Mov_rm32_r32, Mov_rm64_r64], [Mov_r8_rm8, Mov_r16_rm16, Mov_r32_rm32, Mov_r64_rm64]),
+        ([Test_rm8_r8, Test_rm16_r16, Test_rm32_r32, Test_rm64_r64], [Mov_r8_rm8, Mov_r16_rm16, Mov_r32_rm32, Mov_r64_rm64]),
+        ([Xchg_rm8_r8, Xchg_rm16_r16, Xchg_rm32_r32, Xchg_rm64_r64], [Mov_r8_rm8, Mov_r16_rm16, Mov_r32_rm32, Mov_r64_rm64]),
+        ([Xadd_rm8_r8, Xadd_rm16_r16, Xadd_rm32_r32, Xadd_rm64_r64], [Mov_r8_rm8, Mov_r16_rm16, Mov_r32_rm32, Mov_r64_rm64]),
+        ([Cmpxchg_rm8_r8, Cmpxchg_rm16_r16, Cmpxchg_rm32_r32, Cmpxchg_rm64_r64], [Mov_r8_rm8, Mov_r16_rm16, Mov_r32_rm32, Mov_r64_rm64]),
+    ]
+};
+
+/// With one operand, register or memory.
+#[rustfmt::skip] // a table
+const UNARY: &[[Code; 4]] = {
+    use Code::*;
+    &[
+        [Inc_rm8, Inc_rm16, Inc_rm32, Inc_rm64], [Dec_rm8, Dec_rm16, Dec_rm32, Dec_rm64],
+        [Neg_rm8, Neg_rm16, Neg_rm32, Neg_rm64], [Not_rm8, Not_rm16, Not_rm32, Not_rm64],
+        [Shl_rm8_CL, Shl_rm16_CL, Shl_rm32_CL, Shl_rm64_CL], [Sar_rm8_1, Sar_rm16_1, Sar_rm32_1, Sar_rm64_1],
+        [Rcl_rm8_1, Rcl_rm16_1, Rcl_rm32_1, Rcl_rm64_1], [Ror_rm8_CL, Ror_rm16_CL, Ror_rm32_CL, Ror_rm64_CL],
+        [Mul_rm8, Mul_rm16, Mul_rm32, Mul_rm64], [Imul_rm8, Imul_rm16, Imul_rm32, Imul_rm64],
+    ]
+};
+
+/// With a register, and a register or memory, of 64 bits.
+const WIDE: [Code; 11] = {
+    use Code::*;
+    [
+        Imul_r64_rm64,
+        Cmovb_r64_rm64,
+        Cmovne_r64_rm64,
+        Cmovle_r64_rm64,
+        Popcnt_r64_rm64,
+        Bsf_r64_rm64,
+        Movsxd_r64_rm32,
+        Movzx_r64_rm16,
+        Movsx_r64_rm8,
+        Adcx_r64_rm64,
+        Adox_r64_rm64,
+    ]
+};
+
+/// With a byte, register or memory.
+const SET: [Code; 5] = [Code::Setb_rm8, Code::Sete_rm8, Code::Setg_rm8, Code::Setp_rm8, Code::Seto_rm8];
+
+/// With a vector register, and one or memory.
+const VECTOR: [Code; 9] = {
+    use Code::*;
+    [
+        Paddd_xmm_xmmm128,
+        Pshufb_xmm_xmmm128,
+        Movups_xmm_xmmm128,
+        Addsd_xmm_xmmm64,
+        Mulss_xmm_xmmm32,
+        Ucomisd_xmm_xmmm64,
+        Ptest_xmm_xmmm128,
+        Sqrtsd_xmm_xmmm64,
+        Movq_xmm_xmmm64,
+    ]
+};
+
+/// With two vector registers, and one or memory.
+const VEX: [Code; 4] = [
+    Code::VEX_Vaddps_ymm_ymm_ymmm256,
+    Code::VEX_Vpxor_ymm_ymm_ymmm256,
+    Code::VEX_Vaddsd_xmm_xmm_xmmm64,
+    Code::VEX_Vpaddq_xmm_xmm_xmmm128,
+];
+
+/// Without operands.
+const BARE: [Code; 8] = [Code::Cmc, Code::Stc, Code::Clc, Code::Lahf, Code::Sahf, Code::Cdq, Code::Cqo, Code::VEX_Vzeroupper];
+
+/// An instruction with one operand, or one and a count of CL or 1.
+macro_rules! unary {
+    ($code:expr, $operand:expr) => {{
+        let (code, operand) = ($code, $operand);
+        insn(match (code.op_code().op_count(), code.op_code().op1_kind()) {
+            (1, _) => Instruction::with1(code, operand),
+            (_, OpCodeOperandKind::cl) => Instruction::with2(code, operand, Register::CL),
+            _ => Instruction::with2(code, operand, 1),
+        })
+    }};
+}
+
+/// A comparison.
+pub fn compare(random: &mut Random, list: &mut List) {
+    let width = random.below(4) as usize;
+    let (codes, other) = (ARITHMETIC[7].0[width], register(random, 1 << width));
+    let first = same_kind(random, other, 1 << width);
+    list.push(insn(Instruction::with2(codes, first, other)));
+}
+
+/// A register that can stand beside `other`.
+fn same_kind(random: &mut Random, other: Register, bytes: usize) -> Register {
+    let is_high = matches!(other, Register::AH | Register::CH | Register::DH | Register::BH);
+    if is_high || bytes == 1 { plain_byte(random) } else { register(random, bytes) }
+}
+
+/// Where the manual leaves flags undefined, nothing may depend on them.
+fn settle(random: &mut Random, list: &mut List, code: Code) {
+    let leaves_some = [Mnemonic::Mul, Mnemonic::Imul, Mnemonic::Bsf, Mnemonic::Shl, Mnemonic::Ror, Mnemonic::Rcl, Mnemonic::Sar];
+    if leaves_some.contains(&code.mnemonic()) {
+        compare(random, list);
+    }
+}
+
+/// One to three instructions that jump nowhere.
+pub fn straight(random: &mut Random, list: &mut List) {
+    let width = random.below(4) as usize;
+    let bytes = 1 << width;
+    match random.below(16) {
+        0..=2 => {
+            let codes = random.pick(ARITHMETIC);
+            let source = register(random, bytes);
+            let target = same_kind(random, source, bytes);
+            list.push(insn(Instruction::with2(codes.0[width], target, source)));
+        }
+        3..=5 => {
+            let (codes, source) =
+                (random.pick(ARITHMETIC), if bytes == 1 { plain_byte(random) } else { register(random, bytes) });
+            let mut made = insn(Instruction::with2(codes.0[width], memory(random), source));
+            let can_lock = !matches!(codes.0[width].mnemonic(), Mnemonic::Cmp | Mnemonic::Mov | Mnemonic::Test);
+            made.set_has_lock_prefix(can_lock && random.one_in(3));
+            list.push(made);
+        }
+        6 | 7 => {
+            let (codes, target) =
+                (random.pick(ARITHMETIC), if bytes == 1 { plain_byte(random) } else { register(random, bytes) });
+            list.push(insn(Instruction::with2(codes.1[width], target, memory(random))));
+        }
+        8 => {
+            let code = random.pick(UNARY)[width];
+            if random.one_in(3) {
+                list.push(unary!(code, memory(random)));
+            } else {
+                list.push(unary!(code, if bytes == 1 { plain_byte(random) } else { register(random, bytes) }));
+            }
+            settle(random, list, code);
+        }
+        9 => {
+            let code = random.pick(&WIDE);
+            list.push(insn(Instruction::with2(code, register(random, 8), memory(random))));
+            settle(random, list, code);
+        }
+        10 => {
+            let code = random.pick(&SET);
+            let made = if random.one_in(3) {
+                Instruction::with1(code, memory(random))
+            } else {
+                Instruction::with1(code, plain_byte(random))
+            };
+            list.push(insn(made));
+        }
+        11 => {
+            let (code, target) = (random.pick(&VECTOR), vector(random, Register::XMM0));
+            let made = if random.one_in(2) {
+                Instruction::with2(code, target, memory(random))
+            } else {
+                Instruction::with2(code, target, vector(random, Register::XMM0))
+            };
+            list.push(insn(made));
+        }
+        12 => {
+            let code = random.pick(&VEX);
+            let first = if code.op_code().op0_kind() == OpCodeOperandKind::ymm_reg { Register::YMM0 } else { Register::XMM0 };
+            let made = Instruction::with3(code, vector(random, first), vector(random, first), memory(random));
+            list.push(insn(made));
+        }
+        13 => list.push(Instruction::with(random.pick(&BARE))),
+        14 => stack(random, list),
+        _ => {
+            let (target, base) = (register(random, 8), register(random, 8));
+            let from =
+                MemoryOperand::with_base_index_scale_displ_size(base, register(random, 8), 4, random.below(4096) as i64, 8);
+            list.push(insn(Instruction::with2(random.pick(&[Code::Lea_r64_m]), target, from)));
+        }
+    }
+}
+
+/// What is pushed is popped.
+fn stack(random: &mut Random, list: &mut List) {
+    let made = match random.below(4) {
+        0 => Instruction::with1(Code::Push_rm64, memory(random)),
+        1 => Instruction::with1(Code::Pushq_imm8, random.below(256) as i32 - 128),
+        2 => Ok(Instruction::with(Code::Pushfq)),
+        _ => Instruction::with1(Code::Push_r64, register(random, 8)),
+    };
+    list.push(insn(made));
+    list.push(insn(Instruction::with1(Code::Pop_r64, register(random, 8))));
+}
