@@ -1,7 +1,7 @@
 //! Our own guests that check the processor and the interrupts of the board, a line for each check: what each prints is
 //! compared as a whole with the names of its checks, which are in `checks/`.
 
-use crate::guest::{guests, run};
+use crate::guest::{guests, is_emulated_host, run};
 
 /// Where flat images are loaded and start.
 const BOOT_SECTOR: &str = "0x7c00";
@@ -11,11 +11,27 @@ fn passes(image: &str, title: &str, checks: &str) {
     passes_with(&[], image, title, checks);
 }
 
+/// The same for guests that run hundreds of millions of instructions.
+fn passes_on_fast_hosts(image: &str, title: &str, checks: &str) {
+    if !is_emulated_host() {
+        passes(image, title, checks);
+    }
+}
+
+/// The engines that guests are run by.
+const ENGINES: &[&str] = if cfg!(all(target_arch = "x86_64", target_os = "linux")) { &["interp", "jit"] } else { &["interp"] };
+
 /// The same with further options.
 fn passes_with(options: &[&str], image: &str, title: &str, checks: &str) {
+    for engine in ENGINES {
+        passes_on(engine, options, image, title, checks);
+    }
+}
+
+fn passes_on(engine: &str, options: &[&str], image: &str, title: &str, checks: &str) {
     let Some(path) = guests(&format!("own/{image}")) else { return };
     let path = path.to_string_lossy();
-    let mut arguments = vec!["run", &path, "--debug-exit", "--timeout", "120"];
+    let mut arguments = vec!["run", &path, "--accel", engine, "--debug-exit", "--timeout", "120"];
     arguments.extend(options);
     if image.ends_with(".bin") {
         arguments.extend(["--flat", BOOT_SECTOR]);
@@ -26,9 +42,9 @@ fn passes_with(options: &[&str], image: &str, title: &str, checks: &str) {
     let others: Vec<&str> = printed.lines().filter(|line| !line.starts_with("ok   ")).collect();
     let missing: Vec<&str> = checks.lines().filter(|check| !passed.contains(check)).collect();
     let messages = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((others, missing, messages.as_ref()), (vec![title, "end"], vec![], ""), "{printed}");
+    assert_eq!((others, missing, messages.as_ref()), (vec![title, "end"], vec![], ""), "{engine}: {printed}");
     assert_eq!(passed, checks.lines().collect::<Vec<_>>(), "{image}: other checks than `checks/` lists");
-    assert_eq!(output.status.code(), Some(1), "{image}");
+    assert_eq!(output.status.code(), Some(1), "{image} on {engine}");
 }
 
 #[test]
@@ -189,4 +205,54 @@ fn the_event_timer_interrupts_by_edges_and_by_levels() {
 #[test]
 fn the_power_management_timer_is_a_system_control_interrupt() {
     passes("power_timer.elf", "power-management timer", include_str!("checks/power_timer.txt"));
+}
+
+#[test]
+fn code_that_changes_runs_as_it_is_now_in_64_bit_mode() {
+    passes_on_fast_hosts("selfmod_64.elf", "64-bit mode: code that changes", include_str!("checks/selfmod_64.txt"));
+}
+
+#[test]
+fn code_that_changes_runs_as_it_is_now_in_32_bit_mode() {
+    passes_on_fast_hosts("selfmod_32.elf", "32-bit mode: code that changes", include_str!("checks/selfmod_32.txt"));
+}
+
+#[test]
+fn code_that_changes_runs_as_it_is_now_in_real_mode() {
+    passes_on_fast_hosts("selfmod_real.bin", "real mode: code that changes", include_str!("checks/selfmod_real.txt"));
+}
+
+#[test]
+fn code_in_pages_that_change_runs_as_it_is_now_in_32_bit_mode() {
+    passes_on_fast_hosts("selfmod_paged.elf", "32-bit mode: code in pages that change", include_str!("checks/selfmod_paged.txt"));
+}
+
+#[test]
+fn code_in_pages_that_change_runs_as_it_is_now_in_64_bit_mode() {
+    passes_on_fast_hosts("selfmod_pages.elf", "64-bit mode: code in pages that change", include_str!("checks/selfmod_pages.txt"));
+}
+
+#[test]
+fn code_means_what_its_mode_its_ring_and_the_state_say() {
+    passes("selfmod_modes.elf", "64-bit mode: code whose meaning changes", include_str!("checks/selfmod_modes.txt"));
+}
+
+#[test]
+fn code_is_seen_changed_by_every_kind_of_store() {
+    passes("selfmod_stores.elf", "64-bit mode: stores into code", include_str!("checks/selfmod_stores.txt"));
+}
+
+#[test]
+fn code_is_seen_changed_by_every_kind_of_store_of_vectors() {
+    passes("selfmod_vectors.elf", "64-bit mode: stores of vectors into code", include_str!("checks/selfmod_vectors.txt"));
+}
+
+#[test]
+fn code_is_seen_changed_by_a_device() {
+    passes("selfmod_dma.elf", "64-bit mode: code written by a device", include_str!("checks/selfmod_dma.txt"));
+}
+
+#[test]
+fn code_made_at_random_does_what_a_model_does() {
+    passes_on_fast_hosts("selfmod_random.elf", "64-bit mode: code made at random", include_str!("checks/selfmod_random.txt"));
 }
