@@ -16,6 +16,12 @@ pub struct Layout {
     pub vectors: i32,
     /// MXCSR, four bytes.
     pub mxcsr: i32,
+    /// RFLAGS, eight bytes; its arithmetic flags are not looked at.
+    pub rflags: i32,
+    /// One byte: what the last instruction inhibits; 1 after STI. Whoever executes an instruction elsewhere clears it first.
+    pub shadow: i32,
+    /// The model-specific register that SWAPGS exchanges GS's base with.
+    pub kernel_gs_base: i32,
     /// The bases of ES, CS, SS, DS, FS and GS, eight bytes each.
     pub segment_bases: [i32; 6],
     /// For each view that code may access memory through: where its tables are.
@@ -77,6 +83,8 @@ pub struct Frame {
     pub exit: u64,
     /// The host address of the code that finds out where an indirect jump goes on.
     pub jump: u64,
+    /// Not zero while an interrupt waits that is let in as soon as RFLAGS.IF is set.
+    pub waits: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
     /// The host's stack pointer outside.
@@ -107,6 +115,7 @@ frame_offsets!(
     attention,
     exit,
     jump,
+    waits,
     has_upper_halves,
     host_stack,
     host_mxcsr
@@ -132,11 +141,16 @@ pub struct JumpCache {
     /// The host code for it.
     code: [u64; Self::SLOTS],
     is_used: bool,
+    /// Whether any of them lies in a page that is not global.
+    has_local: bool,
+    /// For each number of a page modulo their count: whether any of them lies in such a page.
+    pages: [bool; Self::PAGES],
 }
 
 impl JumpCache {
     /// How many slots there are.
     pub const SLOTS: usize = 8192;
+    const PAGES: usize = 4096;
     /// The page's number is folded into the offset within the page, because what is called is aligned.
     pub(crate) const FOLD: i8 = 12;
     pub(crate) const CODE: i32 = offset_of!(Self, code) as i32;
@@ -153,7 +167,8 @@ impl JumpCache {
 
     /// A cache that knows nothing.
     pub fn new() -> Box<Self> {
-        Box::new(Self { targets: Self::EMPTY, code: [0; Self::SLOTS], is_used: false })
+        let (targets, code, pages) = (Self::EMPTY, [0; Self::SLOTS], [false; Self::PAGES]);
+        Box::new(Self { targets, code, is_used: false, has_local: false, pages })
     }
 
     /// What goes into [`Frame::jumps`].
@@ -161,29 +176,55 @@ impl JumpCache {
         std::ptr::from_mut(self).expose_provenance() as u64
     }
 
-    /// Remembers that RIP `target` is the host code at `code`.
-    pub fn learn(&mut self, target: u64, code: u64) {
+    /// Remembers that RIP `target`, which is in a global page or not, is the host code at `code`.
+    pub fn learn(&mut self, target: u64, code: u64, is_global: bool) {
         let slot = Self::slot(target);
         self.targets[slot] = target;
         self.code[slot] = code;
         self.is_used = true;
+        self.has_local |= !is_global;
+        self.pages[Self::page(target)] = true;
+    }
+
+    fn page(at: u64) -> usize {
+        (at / PAGE_SIZE) as usize % Self::PAGES
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.is_used) {
             self.targets = Self::EMPTY;
+            self.pages = [false; Self::PAGES];
+            self.has_local = false;
         }
     }
 
-    /// Forgets the code of one page.
-    pub fn forget(&mut self, page: GuestVirt) {
+    /// Forgets what is in pages that are not global, and perhaps more.
+    pub fn forget_local(&mut self) {
+        if self.has_local {
+            self.clear();
+        }
+    }
+
+    /// Forgets what is between `start` and `last` bytes behind it.
+    pub fn forget(&mut self, start: GuestVirt, last: u64) {
+        if last >= PAGE_SIZE || self.pages[Self::page(start.0)] {
+            self.forget_where(|target, _| target.wrapping_sub(start.0) <= last);
+        }
+    }
+
+    /// Forgets what leads to any of `code`, which is sorted.
+    pub fn forget_code(&mut self, code: &[u64]) {
+        self.forget_where(|_, known| code.binary_search(&known).is_ok());
+    }
+
+    fn forget_where(&mut self, is_gone: impl Fn(u64, u64) -> bool) {
         if !self.is_used {
             return;
         }
-        for (target, empty) in self.targets.iter_mut().zip(&Self::EMPTY) {
-            if target.wrapping_sub(page.0) < PAGE_SIZE {
-                *target = *empty;
+        for (n, target) in self.targets.iter_mut().enumerate() {
+            if is_gone(*target, self.code[n]) {
+                *target = Self::EMPTY[n];
             }
         }
     }

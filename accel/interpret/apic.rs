@@ -156,6 +156,12 @@ impl Processor {
         self.lapic().takes_external_interrupts_as_nmi() || self.context.bus.may_send_nmi()
     }
 
+    /// Whether there is a maskable interrupt to be taken as soon as it is let in.
+    pub(super) fn has_interrupt(&mut self) -> bool {
+        self.state.events.external_interrupt && self.lapic().takes_external_interrupts()
+            || self.lapic().highest_pending().is_some()
+    }
+
     /// The vector of the maskable interrupt to be taken now, acknowledged; `None` where there is none.
     pub(super) fn acknowledge_interrupt(&mut self) -> Option<u8> {
         if self.state.events.external_interrupt && self.lapic().takes_external_interrupts() {

@@ -140,6 +140,7 @@ impl InterpretedVcpu {
             }
         }
         self.cpu.derive();
+        self.cpu.frame.waits = self.cpu.has_interrupt().into();
         let state = &self.cpu.state;
         self.cpu.must_attend = state.events.shadow != InterruptShadow::None
             || state.rflags.intersects(RFlags::TF | RFlags::RF)

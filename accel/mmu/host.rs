@@ -214,8 +214,19 @@ impl HostPtr {
     /// Writes `count` elements of `width`, which end within the page.
     pub fn fill(self, width: Width, value: u64, count: u64) {
         self.stay_in_page(width.bytes() * count);
-        for n in 0..count {
-            self.plus(n * width.bytes()).store(width, value);
+        let eight = match width {
+            Width::Byte => (value & 0xff) * 0x0101_0101_0101_0101,
+            Width::Word => (value & 0xffff) * 0x0001_0001_0001_0001,
+            Width::Dword => (value & 0xffff_ffff) * 0x0000_0001_0000_0001,
+            Width::Qword => value,
+        };
+        let bytes = count * width.bytes();
+        let whole = bytes & !7;
+        for at in (0..whole).step_by(8) {
+            self.plus(at).store(Width::Qword, eight);
+        }
+        for at in (whole..bytes).step_by(width.bytes() as usize) {
+            self.plus(at).store(width, value);
         }
     }
 

@@ -67,6 +67,40 @@ impl RamPlace {
     }
 }
 
+/// In an entry for fetches: the page is not global. No physical address is as long.
+const LOCAL_CODE: u64 = 1 << 63;
+
+/// Which translations were forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct Forgotten {
+    /// All of them.
+    pub is_all: bool,
+    /// All of pages that are not global.
+    pub is_local: bool,
+    /// Those of so many bytes from an address: the last one's offset from the first.
+    pub ranges: Vec<(GuestVirt, u64)>,
+}
+
+impl Forgotten {
+    /// More than this are as good as all.
+    const MOST: usize = 16;
+
+    fn add(&mut self, start: GuestVirt, last: u64) {
+        if self.ranges.len() == Self::MOST {
+            self.is_all = true;
+            self.ranges.clear();
+        }
+        if !self.is_all {
+            self.ranges.push((start, last));
+        }
+    }
+
+    /// Whether nothing was.
+    pub fn is_nothing(&self) -> bool {
+        !self.is_all && !self.is_local && self.ranges.is_empty()
+    }
+}
+
 /// The software MMU of one processor.
 pub struct Mmu {
     views: [View; 3],
@@ -78,8 +112,8 @@ pub struct Mmu {
     is_careful: bool,
     /// A walk set a flag in an entry that code was decoded from.
     has_marked_code: bool,
-    /// How often something was forgotten.
-    forgotten: u64,
+    /// What was forgotten since somebody asked.
+    forgotten: Forgotten,
     ram: Arc<GuestRam>,
 }
 
@@ -94,7 +128,7 @@ impl Mmu {
             context: 0,
             is_careful: false,
             has_marked_code: false,
-            forgotten: 0,
+            forgotten: Forgotten::default(),
             ram,
         }
     }
@@ -130,9 +164,15 @@ impl Mmu {
         self.is_careful
     }
 
-    /// How often any translation was forgotten: who remembers what follows from translations forgets it when this changes.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    /// What was forgotten since the last question: who remembers what follows from translations forgets it too.
+    pub fn take_forgotten(&mut self) -> Forgotten {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Whether the page that the code at `at` was just fetched from is global.
+    pub fn is_code_global(&self, view: ViewIndex, at: u64) -> bool {
+        let entry = self.views[view as usize].fetch.slot(at);
+        at.wrapping_sub(entry.tag) < PAGE_SIZE && entry.page & LOCAL_CODE == 0
     }
 
     /// Where in an MMU the tables of a view are: of pages that can be read, and of pages that can be written without telling
@@ -179,7 +219,7 @@ impl Mmu {
     pub fn fetch_fast(&self, view: ViewIndex, at: u64) -> Option<GuestPhys> {
         let entry = self.views[view as usize].fetch.slot(at);
         let offset = at.wrapping_sub(entry.tag);
-        (offset < PAGE_SIZE).then(|| GuestPhys(entry.page + offset))
+        (offset < PAGE_SIZE).then(|| GuestPhys((entry.page & !LOCAL_CODE) + offset))
     }
 
     // The slow path
@@ -202,9 +242,10 @@ impl Mmu {
     /// The physical address of the code at `at`.
     pub fn fetch(&mut self, view: ViewIndex, at: GuestVirt) -> Result<GuestPhys, MemoryFault> {
         let translation = self.translate(view, AccessKind::Execute, at)?;
-        let entry = Entry { tag: at.page().0, page: translation.at.page().0 };
+        let local = if translation.is_global { 0 } else { LOCAL_CODE };
+        let entry = Entry { tag: at.page().0, page: translation.at.page().0 | local };
         let view = &mut self.views[view as usize];
-        *view.fetch.slot_mut(at.0) = entry;
+        view.fetch.put(entry, translation.is_global);
         view.is_used = true;
         Ok(translation.at)
     }
@@ -237,8 +278,8 @@ impl Mmu {
         view.is_used = true;
         match kind {
             AccessKind::Write if is_watched => {}
-            AccessKind::Write => *view.write.slot_mut(at.0) = entry,
-            AccessKind::Read => *view.read.slot_mut(at.0) = entry,
+            AccessKind::Write => view.write.put(entry, found.is_global),
+            AccessKind::Read => view.read.put(entry, found.is_global),
             AccessKind::Execute => {}
         }
     }
@@ -312,7 +353,6 @@ impl Mmu {
 
     /// Forgets translations.
     pub fn flush(&mut self, what: Flush) {
-        self.forgotten += 1;
         match what {
             Flush::All => {
                 self.second.clear();
@@ -320,7 +360,7 @@ impl Mmu {
             }
             Flush::NotGlobal | Flush::Context(_) | Flush::AllNotGlobal => {
                 self.second.clear_not_global();
-                self.clear_views();
+                self.forget_local();
             }
             Flush::Page(page) | Flush::ContextPage(_, page) => self.flush_page(page.page()),
         }
@@ -328,20 +368,26 @@ impl Mmu {
 
     /// The first level holds one context at a time.
     pub fn switch_context(&mut self) {
-        self.forgotten += 1;
-        self.clear_views();
+        self.forget_local();
+    }
+
+    fn forget_local(&mut self) {
+        self.forgotten.is_local = true;
+        self.views.iter_mut().for_each(View::forget_local);
     }
 
     fn clear_views(&mut self) {
+        self.forgotten.is_all = true;
         self.views.iter_mut().for_each(View::clear);
     }
 
     fn flush_page(&mut self, page: GuestVirt) {
         let pages = match self.second.reach(page) {
             Reach::All => return self.flush(Flush::All),
-            Reach::Page => page.0..page.0 + 1,
-            Reach::Region => page.0 & !0x3f_ffff..(page.0 | 0x3f_ffff),
+            Reach::Page => page.0..=page.0,
+            Reach::Region => page.0 & !0x3f_ffff..=page.0 | 0x3f_ffff,
         };
+        self.forgotten.add(GuestVirt(*pages.start()), (pages.end() - pages.start()) | (PAGE_SIZE - 1));
         for page in pages.step_by(PAGE_SIZE as usize).map(GuestVirt) {
             self.views.iter_mut().for_each(|view| view.forget(page));
             self.second.forget(page);

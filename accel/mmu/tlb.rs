@@ -19,10 +19,14 @@ pub(super) struct Entry {
 /// How many entries a table of the first level has.
 pub(super) const ENTRIES: usize = 1024;
 
-/// A table of the first level.
+/// A table of the first level. `repr(C)`, because translated code finds the entries at its start.
 #[derive(Clone)]
-#[repr(transparent)]
-pub(super) struct Table([Entry; ENTRIES]);
+#[repr(C)]
+pub(super) struct Table {
+    entries: [Entry; ENTRIES],
+    /// The slots that pages which are not global were put into.
+    local: Vec<u16>,
+}
 
 impl Table {
     const EMPTY: [Entry; ENTRIES] = {
@@ -36,7 +40,7 @@ impl Table {
     };
 
     pub fn new() -> Self {
-        Self(Self::EMPTY)
+        Self { entries: Self::EMPTY, local: Vec::new() }
     }
 
     fn number(at: u64) -> usize {
@@ -46,27 +50,44 @@ impl Table {
     /// The entry that the page of `at` has to be in.
     #[inline(always)]
     pub fn slot(&self, at: u64) -> &Entry {
-        &self.0[Self::number(at)]
+        &self.entries[Self::number(at)]
     }
 
-    #[inline(always)]
-    pub fn slot_mut(&mut self, at: u64) -> &mut Entry {
-        &mut self.0[Self::number(at)]
+    /// Remembers a page.
+    pub fn put(&mut self, entry: Entry, is_global: bool) {
+        let n = Self::number(entry.tag);
+        self.entries[n] = entry;
+        if !is_global {
+            if self.local.len() == ENTRIES {
+                self.forget_local();
+                self.entries[n] = entry;
+            }
+            self.local.push(n as u16);
+        }
     }
 
     pub fn clear(&mut self) {
-        self.0 = Self::EMPTY;
+        self.entries = Self::EMPTY;
+        self.local.clear();
+    }
+
+    /// Forgets all pages that are not global.
+    pub fn forget_local(&mut self) {
+        for n in self.local.drain(..).map(usize::from) {
+            self.entries[n] = Self::EMPTY[n];
+        }
     }
 
     pub fn forget(&mut self, page: GuestVirt) {
         if self.slot(page.0).tag == page.0 {
-            *self.slot_mut(page.0) = Self::EMPTY[Self::number(page.0)];
+            let n = Self::number(page.0);
+            self.entries[n] = Self::EMPTY[n];
         }
     }
 
     /// Forgets the pages that are at the host address `page`.
     pub fn forget_host(&mut self, page: u64) {
-        for (entry, empty) in self.0.iter_mut().zip(&Self::EMPTY) {
+        for (entry, empty) in self.entries.iter_mut().zip(&Self::EMPTY) {
             if entry.page == page {
                 *entry = *empty;
             }
@@ -95,6 +116,12 @@ impl View {
             self.write.clear();
             self.fetch.clear();
         }
+    }
+
+    pub fn forget_local(&mut self) {
+        self.read.forget_local();
+        self.write.forget_local();
+        self.fetch.forget_local();
     }
 
     pub fn forget(&mut self, page: GuestVirt) {

@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 
 use dragoman_jit::{Layout, Tables};
-use dragoman_state::{Segment, VcpuState, VectorState};
+use dragoman_state::{Events, Msrs, Segment, VcpuState, VectorState};
 
 use crate::{
     interpret::processor::Processor,
@@ -27,6 +27,9 @@ pub(super) fn layout() -> Layout {
         gpr: state(offset_of!(VcpuState, gpr)),
         vectors: state(vectors + offset_of!(VectorState, registers)),
         mxcsr: state(vectors + offset_of!(VectorState, mxcsr)),
+        rflags: state(offset_of!(VcpuState, rflags)),
+        shadow: state(offset_of!(VcpuState, events) + offset_of!(Events, shadow)),
+        kernel_gs_base: state(offset_of!(VcpuState, msrs) + offset_of!(Msrs, kernel_gs_base)),
         segment_bases: std::array::from_fn(base),
         tables: VIEWS.map(tables).into(),
         frame: offset_of!(Processor, frame) as i32,

@@ -13,7 +13,7 @@ use dragoman_jit::{
     cache::Key,
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
 };
-use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, RFlags, VcpuId, VcpuState};
+use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, VcpuId, VcpuState};
 
 use super::{
     code::{Code, Place, Translated},
@@ -52,9 +52,7 @@ pub(super) struct TranslatedVcpu {
     heat: Heat,
     /// For each view.
     jumps: [Box<JumpCache>; 3],
-    /// What the MMU had forgotten when the jump caches were last known to be right.
-    forgotten: u64,
-    /// How often the code cache had been emptied then.
+    /// How often the code cache had been emptied when the jump caches were last known to be right.
     emptied: u64,
     steps: bool,
 }
@@ -68,13 +66,13 @@ impl TranslatedVcpu {
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, forgotten: 0, emptied: 0, steps }
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, emptied: 0, steps }
     }
 
     /// The interpreter's part, and the translator's, which makes blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Run<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, forgotten, emptied, .. } = self;
-        (inner, Run { code, rewriter, heat, jumps, forgotten, emptied, limit })
+        let Self { inner, code, rewriter, heat, jumps, emptied, .. } = self;
+        (inner, Run { code, rewriter, heat, jumps, emptied, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -88,7 +86,6 @@ struct Run<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     jumps: &'a mut [Box<JumpCache>; 3],
-    forgotten: &'a mut u64,
     emptied: &'a mut u64,
     /// How many instructions a block has at most.
     limit: usize,
@@ -174,22 +171,48 @@ impl Run<'_> {
     fn forget(&mut self, vcpu: &mut InterpretedVcpu) {
         let overwritten = vcpu.overwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let emptied = self.code.emptied();
-        let mut is_stale = (*self.forgotten, *self.emptied) != (vcpu.cpu.mmu.forgotten(), emptied);
-        if !overwritten.is_empty() {
-            let tracker = vcpu.cpu.context.ram.tracker();
-            let is_only_user = vcpu.cpu.context.world.is_single();
-            let mut cache = self.code.cache();
-            for (at, length) in overwritten {
-                let is_gone = cache.invalidate(at, length, |key| self.heat.cool(key));
-                if is_only_user && is_gone && !vcpu.blocks.has_any_of(at) {
-                    tracker.clear_code(at.page());
-                }
-            }
-            is_stale = true;
-        }
-        if is_stale {
+        if *self.emptied != emptied {
+            *self.emptied = emptied;
             self.jumps.iter_mut().for_each(|jumps| jumps.clear());
-            (*self.forgotten, *self.emptied) = (vcpu.cpu.mmu.forgotten(), emptied);
+        }
+        let gone = vcpu.cpu.mmu.take_forgotten();
+        if !gone.is_nothing() {
+            for jumps in self.jumps.iter_mut() {
+                match (gone.is_all, gone.is_local) {
+                    (true, _) => jumps.clear(),
+                    (false, true) => jumps.forget_local(),
+                    (false, false) => {}
+                }
+                gone.ranges.iter().for_each(|(start, last)| jumps.forget(*start, *last));
+            }
+        }
+        if !overwritten.is_empty() {
+            self.forget_code(vcpu, &overwritten);
+        }
+    }
+
+    /// Forgets the blocks translated from what was overwritten.
+    fn forget_code(&mut self, vcpu: &mut InterpretedVcpu, overwritten: &[(GuestPhys, u64)]) {
+        let tracker = vcpu.cpu.context.ram.tracker();
+        let is_only_user = vcpu.cpu.context.world.is_single();
+        let mut stale = Vec::new();
+        let mut cache = self.code.cache();
+        for (at, length) in overwritten.iter().copied() {
+            let is_gone = cache.invalidate(at, length, |block| {
+                self.heat.cool(&block.key);
+                stale.push(block.from_jump);
+            });
+            if is_only_user && is_gone && !vcpu.blocks.has_any_of(at) {
+                tracker.clear_code(at.page());
+            }
+        }
+        drop(cache);
+        if !is_only_user {
+            // Another processor may have been the first to forget them.
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+        } else if !stale.is_empty() {
+            stale.sort_unstable();
+            self.jumps.iter_mut().for_each(|jumps| jumps.forget_code(&stale));
         }
     }
 
@@ -198,15 +221,15 @@ impl Run<'_> {
         match self.arrive(vcpu) {
             Arrival::Interpret(place) => self.interpret(vcpu, &place),
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
-            Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block| {
+            Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block, _| {
                 run.code.cache().link(number, &block.key);
                 block.with_saved_flags
             }),
             Arrival::Jump(at) => {
                 let view = vcpu.cpu.view as usize;
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
-                self.follow(vcpu, at, |run, block| {
-                    run.jumps[view].learn(at, block.from_jump);
+                self.follow(vcpu, at, |run, block, is_global| {
+                    run.jumps[view].learn(at, block.from_jump, is_global);
                     block.with_saved_flags
                 })
             }
@@ -225,7 +248,7 @@ impl Run<'_> {
         self.take_flags(vcpu, place.site.flags);
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
-            SiteKind::Interpret => return Arrival::Interpret(place),
+            SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
             SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
             SiteKind::Link { target, .. } => Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number),
             SiteKind::Jump { moved } => {
@@ -243,15 +266,23 @@ impl Run<'_> {
         arrival
     }
 
-    /// Goes on at RIP `at`, where there is a block or should be one.
-    fn follow(&mut self, vcpu: &mut InterpretedVcpu, at: u64, take: impl FnOnce(&mut Self, &Translated) -> u64) -> Next {
+    /// Goes on at RIP `at`, where there is a block or should be one: at the address that `take` chooses, which is also told
+    /// whether the block's page is global.
+    fn follow(&mut self, vcpu: &mut InterpretedVcpu, at: u64, take: impl FnOnce(&mut Self, &Translated, bool) -> u64) -> Next {
         if vcpu.cpu.inbox.has_any() {
             return Next::Leave(BlockEnd::Done);
         }
+        let latest = vcpu.cpu.state.events.page_fault_address;
         match self.find(vcpu, at) {
-            Ok(Some(block)) => Next::Code(take(self, &block)),
+            Ok(Some(block)) => {
+                let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
+                Next::Code(take(self, &block, is_global))
+            }
             // Also where the fetch faults: the interpreter says so.
-            Ok(None) | Err(_) => Next::Leave(BlockEnd::Done),
+            Ok(None) | Err(_) => {
+                vcpu.cpu.state.events.page_fault_address = latest;
+                Next::Leave(BlockEnd::Done)
+            }
         }
     }
 
@@ -266,16 +297,26 @@ impl Run<'_> {
     fn interpret(&mut self, vcpu: &mut InterpretedVcpu, place: &Place) -> Next {
         let cpu = &mut vcpu.cpu;
         cpu.flags = LazyFlags::literal(cpu.state.rflags);
+        // Whatever STI came before, this is an instruction behind it.
+        cpu.state.events.shadow = InterruptShadow::None;
         let start = cpu.frame.page.wrapping_add(place.block.key.at.page_offset() as u64);
         cpu.state.gpr[Gpr::BLOCK] = start;
         let ops = &place.block.payload;
         let n = usize::from(place.site.insn);
         let op = &ops[n];
+        if place.site.kind == SiteKind::Repeat {
+            return Self::repeat(vcpu, place, op, start);
+        }
         if n + 1 == ops.len() {
             let (end, is_done) = execute_last(cpu, op, start, start);
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
-            return Next::Leave(end);
+            let at = cpu.state.rip;
+            if cpu.must_attend || !matches!(end, BlockEnd::Done) {
+                return Next::Leave(end);
+            }
+            cpu.frame.page = at & !(PAGE_SIZE - 1);
+            return self.follow(vcpu, at, |_, block, _| block.with_saved_flags);
         }
         let result = (op.handler)(cpu, &op.insn);
         cpu.store_flags();
@@ -289,6 +330,30 @@ impl Run<'_> {
         match place.resume() {
             Some(address) if !must_leave && !cpu.must_attend => Next::Code(address),
             _ => Next::Leave(BlockEnd::Done),
+        }
+    }
+
+    /// Executes a repeated string instruction until it is done, or something else is.
+    fn repeat(vcpu: &mut InterpretedVcpu, place: &Place, op: &Op, start: u64) -> Next {
+        let cpu = &mut vcpu.cpu;
+        let (this, next) = (start.wrapping_add(op.insn.start.into()), start.wrapping_add(op.insn.end()));
+        loop {
+            cpu.state.rip = next;
+            let result = (op.handler)(cpu, &op.insn);
+            let must_leave = std::mem::take(&mut cpu.must_leave);
+            let is_done = cpu.state.rip == next;
+            if result.is_err() || is_done || must_leave || cpu.must_attend || cpu.inbox.has_any() {
+                cpu.store_flags();
+                vcpu.instructions += u64::from(result.is_ok());
+                return match (result, place.resume()) {
+                    (Err(fault), _) => {
+                        cpu.state.rip = this;
+                        Next::Leave(BlockEnd::Fault(fault))
+                    }
+                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => Next::Code(address),
+                    (Ok(()), _) => Next::Leave(BlockEnd::Done),
+                };
+            }
         }
     }
 
@@ -332,6 +397,7 @@ impl Run<'_> {
             originals: &originals,
             page_offset: key.at.page_offset() as u16,
             view: usize::from(key.view),
+            cpl: key.mode.cpl(),
         };
         let translation = self.rewriter.rewrite(source);
         let table = &vcpu.table;

@@ -1,9 +1,35 @@
 //! One translated block.
 
-use std::sync::Arc;
+use std::{hash::Hasher, sync::Arc};
 
 use super::Key;
 use crate::rewrite::{Exit, Row, Site};
+
+/// Hashes keys: a multiplication for each word. A guest that chooses addresses which collide slows down itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(26) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 /// A translated block. Addresses are where code is executed.
 pub struct Block<P> {

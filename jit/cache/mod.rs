@@ -12,12 +12,14 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::BuildHasherDefault,
     sync::Arc,
 };
 
 use dragoman_frontend::decode::Mode;
 use dragoman_state::{GuestPhys, PAGE_SIZE};
 
+use block::KeyHasher;
 pub use block::{Block, Left};
 
 use crate::{
@@ -50,8 +52,8 @@ pub struct CodeCache<P> {
     start: usize,
     next: usize,
     slots: Vec<Slot<P>>,
-    by_key: HashMap<Key, BlockId>,
-    by_page: HashMap<u64, Vec<BlockId>>,
+    by_key: HashMap<Key, BlockId, BuildHasherDefault<KeyHasher>>,
+    by_page: HashMap<u64, Vec<BlockId>, BuildHasherDefault<KeyHasher>>,
     by_place: BTreeMap<usize, Arc<Block<P>>>,
     counts: Counts,
 }
@@ -97,8 +99,8 @@ impl<P> CodeCache<P> {
             start,
             next: start,
             slots: Vec::new(),
-            by_key: HashMap::new(),
-            by_page: HashMap::new(),
+            by_key: HashMap::default(),
+            by_page: HashMap::default(),
             by_place: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -204,7 +206,7 @@ impl<P> CodeCache<P> {
 
     /// Forgets the blocks translated from any of `length` bytes from `at`, which are in one page, and says which. Whether
     /// there is none left of that page.
-    pub fn invalidate(&mut self, at: GuestPhys, length: u64, mut forgotten: impl FnMut(&Key)) -> bool {
+    pub fn invalidate(&mut self, at: GuestPhys, length: u64, mut forgotten: impl FnMut(&Block<P>)) -> bool {
         let page = at.page_number();
         let Some(ids) = self.by_page.get(&page) else { return true };
         let overlaps = |id: &BlockId| {
@@ -214,7 +216,7 @@ impl<P> CodeCache<P> {
         let stale: Vec<BlockId> = ids.iter().copied().filter(overlaps).collect();
         self.counts.invalidated += stale.len() as u64;
         for id in stale {
-            forgotten(&self.slots[id as usize].block.key);
+            forgotten(&self.slots[id as usize].block);
             self.forget(id);
         }
         !self.by_page.contains_key(&page)

@@ -23,6 +23,7 @@ mod memory;
 mod native;
 mod plan;
 mod registers;
+mod rflags;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,8 @@ pub struct Source<'a> {
     pub page_offset: u16,
     /// Which of [`Layout::tables`] the code accesses memory through.
     pub view: usize,
+    /// The privilege level.
+    pub cpl: u8,
 }
 
 /// What is done at a place where translated code is left.
@@ -60,6 +63,8 @@ pub struct Source<'a> {
 pub enum SiteKind {
     /// The instruction is executed elsewhere.
     Interpret,
+    /// The instruction, a repeated one, is executed elsewhere until it is done.
+    Repeat,
     /// The code goes on at this offset in the same page, in a block that is to be found; the exit can then be linked.
     Link {
         /// Offset from the page's first byte; beyond the page where RIP left it.
@@ -160,7 +165,8 @@ impl Rewriter {
     /// Translates a block of 64-bit code.
     pub fn rewrite(&mut self, source: Source) -> Translation {
         let both = source.originals.iter().zip(source.insns);
-        let mut steps: Vec<Step> = both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn)).collect();
+        let mut steps: Vec<Step> =
+            both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn, source.cpl)).collect();
         if let Some(last) = steps.last_mut().filter(|last| last.plan == Plan::Interpret) {
             // It may be the last because of what it changes.
             last.plan = Plan::InterpretLast;
@@ -252,6 +258,13 @@ impl Work<'_> {
             Plan::Branch => self.branch(),
             Plan::CountBranch => self.count_branch(),
             Plan::Interpret => self.interpret(),
+            Plan::PushFlags => self.push_flags(),
+            Plan::PopFlags => self.pop_flags(),
+            Plan::ClearInterrupts => self.clear_interrupts(),
+            Plan::SetInterrupts => self.set_interrupts(),
+            Plan::SwapGs => self.swap_gs(),
+            Plan::Serialize => self.serialize(),
+            Plan::Repeat => self.repeat(),
             Plan::InterpretLast => self.interpret_last(),
         }
     }
@@ -282,6 +295,15 @@ impl Work<'_> {
         self.resume_here(site);
         // Whoever comes back brings the flags to both places.
         self.flags = FlagHome::Both;
+    }
+
+    /// Leaves a repeated instruction to the interpreter until it is done, and goes on behind it.
+    fn repeat(&mut self) {
+        let site = self.site(SiteKind::Repeat);
+        self.leave_code(site);
+        self.resume_here(site);
+        self.flags = FlagHome::Both;
+        self.fall_out();
     }
 
     fn interpret_last(&mut self) {

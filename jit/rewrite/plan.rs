@@ -29,8 +29,20 @@ pub(super) enum Plan {
     Branch,
     /// JRCXZ and LOOP.
     CountBranch,
+    /// PUSHFQ.
+    PushFlags,
+    /// POPFQ at ring 0, after which the block ends; so after the next four.
+    PopFlags,
+    /// CLI.
+    ClearInterrupts,
+    /// STI.
+    SetInterrupts,
+    SwapGs,
+    Serialize,
     /// The interpreter executes it, and the block goes on.
     Interpret,
+    /// The interpreter executes it until it is done, and the block ends.
+    Repeat,
     /// The interpreter executes it, and the block ends.
     InterpretLast,
 }
@@ -58,7 +70,15 @@ impl Step {
     /// Whether nothing of the block follows.
     pub fn ends_block(&self) -> bool {
         use Plan::*;
-        matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | InterpretLast)
+        matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | Repeat | InterpretLast)
+            || self.ends_by_what_it_changes()
+    }
+}
+
+impl Step {
+    fn ends_by_what_it_changes(&self) -> bool {
+        use Plan::*;
+        matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize)
     }
 }
 
@@ -104,15 +124,21 @@ impl HostInstructions {
 }
 
 /// What is done with an instruction.
-pub(super) fn of(infos: &mut InstructionInfoFactory, host: &HostInstructions, insn: &Instruction, lowered: &Insn) -> Step {
+pub(super) fn of(
+    infos: &mut InstructionInfoFactory,
+    host: &HostInstructions,
+    insn: &Instruction,
+    lowered: &Insn,
+    cpl: u8,
+) -> Step {
     let info = infos.info(insn);
     let access = [info.op0_access(), info.op1_access(), info.op2_access(), info.op3_access(), info.op4_access()];
     let mut step = Step { plan: Plan::Interpret, effect: Effect::None, memory: None, may_fault: false, access };
-    step.plan = plan(host, insn, lowered, info, &mut step);
+    step.plan = plan(host, insn, lowered, cpl, info, &mut step);
     step
 }
 
-fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, info: &InstructionInfo, step: &mut Step) -> Plan {
+fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, info: &InstructionInfo, step: &mut Step) -> Plan {
     if lowered.opcode != Opcode::of(insn.code()) {
         return Plan::InterpretLast; // it is refused in this mode
     }
@@ -136,7 +162,11 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, info: &Inst
         _ => return Plan::InterpretLast,
     }
     if insn.is_string_instruction() && lowered.is_repeated() {
-        return Plan::InterpretLast;
+        let is_io = matches!(
+            insn.mnemonic(),
+            Mnemonic::Insb | Mnemonic::Insw | Mnemonic::Insd | Mnemonic::Outsb | Mnemonic::Outsw | Mnemonic::Outsd
+        );
+        return if is_io { Plan::InterpretLast } else { Plan::Repeat };
     }
     match insn.mnemonic() {
         Mnemonic::Nop
@@ -153,6 +183,12 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, info: &Inst
             return Plan::Pop;
         }
         Mnemonic::Leave if is_plain_stack => return Plan::Leave,
+        Mnemonic::Pushfq => return Plan::PushFlags,
+        Mnemonic::Popfq if cpl == 0 => return Plan::PopFlags,
+        Mnemonic::Cli if cpl == 0 => return Plan::ClearInterrupts,
+        Mnemonic::Sti if cpl == 0 => return Plan::SetInterrupts,
+        Mnemonic::Swapgs => return Plan::SwapGs,
+        Mnemonic::Serialize => return Plan::Serialize,
         _ => {}
     }
     if !is_reencodable(host, insn) {

@@ -47,7 +47,7 @@ impl Work<'_> {
     }
 
     /// Finds the eight bytes below the stack's top.
-    fn find_room(&mut self, site: u8) {
+    pub(super) fn find_room(&mut self, site: u8) {
         dynasm!(self.code ; .arch x64 ; lea r10, [r15 - 8]);
         self.probe(WRITE, site);
     }

@@ -13,13 +13,18 @@ pub const COMMAND: Duration = Duration::from_secs(600);
 
 /// Boots the guest called `name` to its shell.
 pub fn boot(name: &str) -> Option<Guest> {
+    boot_on("auto", name)
+}
+
+/// The same by the engine called `engine`.
+fn boot_on(engine: &str, name: &str) -> Option<Guest> {
     if is_emulated_host() {
         return None;
     }
     let folder = guests(name)?;
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let append = std::fs::read_to_string(folder.join("append")).expect("made with the kernel");
-    let arguments = [&file("vmlinuz"), "--initrd", &file("initrd.cpio"), "--append", append.trim()];
+    let arguments = ["--accel", engine, &file("vmlinuz"), "--initrd", &file("initrd.cpio"), "--append", append.trim()];
     let mut guest = Guest::start(&arguments);
     guest.wait_for(PROMPT, BOOT);
     Some(guest)
@@ -58,24 +63,38 @@ fn complaints(log: &str) -> Vec<&str> {
 
 #[test]
 fn a_script_types_commands_and_reads_the_right_answers() {
-    script("debian-cloud-amd64", "x86_64");
+    script("interp", "debian-cloud-amd64", "x86_64");
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn the_translator_gives_the_same_answers() {
+    script("jit", "debian-cloud-amd64", "x86_64");
 }
 
 #[test]
 #[ignore = "full tier: the kernel takes half a minute to boot"]
 fn the_generic_kernel_gives_the_same_answers() {
-    script("debian-amd64", "x86_64");
+    script("interp", "debian-amd64", "x86_64");
+}
+
+#[test]
+#[ignore = "full tier: with the generic kernel above"]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn the_generic_kernel_gives_the_same_answers_by_the_translator() {
+    script("jit", "debian-amd64", "x86_64");
 }
 
 #[test]
 #[ignore = "full tier: its packages are not among those of the quick one"]
 fn a_32_bit_kernel_gives_the_same_answers() {
-    script("debian-686-pae", "i686");
+    script("interp", "debian-686-pae", "i686");
 }
 
-/// Types commands at the prompt of the guest called `name`, whose kernel is for `machine`, and reads the answers.
-fn script(name: &str, machine: &str) {
-    let Some(mut guest) = boot(name) else { return };
+/// Types commands at the prompt of the guest called `name`, run by `engine`, whose kernel is for `machine`, and reads the
+/// answers.
+fn script(engine: &str, name: &str, machine: &str) {
+    let Some(mut guest) = boot_on(engine, name) else { return };
     let uname = guest.ask("uname -srm", COMMAND);
     assert!(uname.starts_with("Linux 6.") && uname.ends_with(machine), "{uname}");
     let processor = guest.ask("cat /proc/cpuinfo", COMMAND);

@@ -1,0 +1,123 @@
+//! RFLAGS as a whole: PUSHFQ, POPFQ, CLI and STI at ring 0, and what else a kernel does on its way in and out.
+//!
+//! Rule of this file: an interrupt that waits because IF is clear is delivered when it is set, so the instruction that
+//! sets it is left to the interpreter where one waits ([`Frame::waits`](crate::Frame::waits)).
+
+use dragoman_state::RFlags;
+use dynasm::dynasm;
+use dynasmrt::DynasmApi;
+
+use super::{FlagHome, Work, plan::MemoryUse};
+
+const IF: i32 = RFlags::IF.bits() as i32;
+const ARITHMETIC: i32 = RFlags::ARITHMETIC.bits() as i32;
+/// Of the arithmetic flags: those that LAHF puts into AH.
+const LOW: i32 = ARITHMETIC & 0xff;
+const OVERFLOW_BIT: i8 = RFlags::OF.bits().trailing_zeros() as i8;
+const READ: MemoryUse = MemoryUse { size: 8, is_write: false };
+
+impl Work<'_> {
+    /// PUSHFQ.
+    pub(super) fn push_flags(&mut self) {
+        const HIDDEN: i32 = !(RFlags::RF.bits() as i32 | RFlags::VM.bits() as i32 | ARITHMETIC);
+        self.give_up_host_flags();
+        let site = self.miss();
+        self.find_room(site);
+        let (rflags, flags) = (self.layout.rflags, self.layout.flags());
+        dynasm!(self.code ; .arch x64
+            ; add r10, r11
+            ; gs mov r14, [rflags]
+            ; and r14, HIDDEN
+            ; gs movzx r11d, BYTE [flags + 1]
+            ; and r11d, LOW
+            ; or r14, r11
+            ; gs movzx r11d, BYTE [flags]
+            ; shl r11d, OVERFLOW_BIT
+            ; or r14, r11
+            ; mov [r10], r14
+            ; lea r15, [r15 - 8]
+        );
+        self.resume_here(site);
+    }
+
+    /// POPFQ at ring 0, where it changes arithmetic flags and IF at most.
+    pub(super) fn pop_flags(&mut self) {
+        self.give_up_host_flags();
+        let site = self.miss();
+        dynasm!(self.code ; .arch x64 ; mov r10, r15);
+        self.probe(READ, site);
+        let (rflags, waits, flags) = (self.layout.rflags, self.layout.waits(), self.layout.flags());
+        dynasm!(self.code ; .arch x64
+            ; mov r14, [r10 + r11]
+            ; gs mov r10, [rflags]
+            ; xor r10, r14
+            ; and r10, !ARITHMETIC
+            ; .bytes [0x0fu8, 0x84] // JE
+        );
+        let same = self.code.displacement();
+        dynasm!(self.code ; .arch x64
+            ; xor r10, IF
+            ; .bytes [0x0fu8, 0x85] // JNE: something else changes
+        );
+        let other = self.code.displacement();
+        self.stub(site, other);
+        dynasm!(self.code ; .arch x64 ; gs cmp DWORD [waits], 0 ; .bytes [0x0fu8, 0x85]);
+        let waiting = self.code.displacement();
+        self.stub(site, waiting);
+        self.code.land(same);
+        dynasm!(self.code ; .arch x64
+            ; gs mov [rflags], r14
+            ; movzx r11d, r14b
+            ; shl r11d, 8
+            ; shr r14d, OVERFLOW_BIT
+            ; and r14d, 1
+            ; or r14d, r11d
+            ; gs mov [flags], r14
+            ; lea r15, [r15 + 8]
+        );
+        self.flags = FlagHome::Memory;
+        self.fall_out();
+    }
+
+    /// CLI at ring 0.
+    pub(super) fn clear_interrupts(&mut self) {
+        self.give_up_host_flags();
+        let rflags = self.layout.rflags;
+        dynasm!(self.code ; .arch x64 ; gs and DWORD [rflags], !IF);
+        self.fall_out();
+    }
+
+    /// STI at ring 0. Nothing here takes the shadow away again: an interrupt that comes much later may wait for one
+    /// instruction more.
+    pub(super) fn set_interrupts(&mut self) {
+        self.give_up_host_flags();
+        let site = self.miss();
+        let (rflags, waits, shadow) = (self.layout.rflags, self.layout.waits(), self.layout.shadow);
+        dynasm!(self.code ; .arch x64 ; gs test DWORD [rflags], IF ; .bytes [0x0fu8, 0x85]); // JNE
+        let was_set = self.code.displacement();
+        dynasm!(self.code ; .arch x64 ; gs cmp DWORD [waits], 0 ; .bytes [0x0fu8, 0x85]);
+        let waiting = self.code.displacement();
+        self.stub(site, waiting);
+        dynasm!(self.code ; .arch x64 ; gs or DWORD [rflags], IF ; gs mov BYTE [shadow], 1);
+        self.code.land(was_set);
+        self.fall_out();
+    }
+
+    /// SWAPGS at ring 0.
+    pub(super) fn swap_gs(&mut self) {
+        let (base, other) = (self.layout.segment_bases[5], self.layout.kernel_gs_base);
+        dynasm!(self.code ; .arch x64
+            ; gs mov r10, [base]
+            ; gs mov r11, [other]
+            ; gs mov [base], r11
+            ; gs mov [other], r10
+        );
+        self.fall_out();
+    }
+
+    /// SERIALIZE: what it is for happens here anyway, but for the order of memory.
+    pub(super) fn serialize(&mut self) {
+        dynasm!(self.code ; .arch x64 ; mfence);
+        self.fall_out();
+    }
+}
