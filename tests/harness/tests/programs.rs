@@ -27,7 +27,7 @@ fn fill(rig: &mut Rig, program: &Program) {
     map.add_range(STACK, 2 * PAGE, Access::ReadWrite);
     rig.memory_mut().forget();
     rig.prepare(Mode::Long64, &map);
-    let fill: Vec<u8> = (0..3 * PAGE).map(|n| (n * 37 >> (n & 3)) as u8).collect();
+    let fill: Vec<u8> = (0..3 * PAGE).map(|n| ((n * 37) >> (n & 3)) as u8).collect();
     rig.memory().write(DATA, &fill);
     rig.memory().write(STACK, &fill[..2 * PAGE as usize]);
     rig.memory().write(program.at, &program.code);
