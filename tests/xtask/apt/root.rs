@@ -132,6 +132,14 @@ impl AptRoot {
         self.download_by(&["source", "-q", "--download-only", "--tar-only"], what, &[package.to_string()], folder)
     }
 
+    /// Downloads a package and all that it needs, recommendations apart, into `folder`; versions of `suite` come first.
+    pub fn download_with_dependencies(&self, what: &str, package: &str, suite: &str, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder.join("partial")).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let into = format!("Dir::Cache::archives={}", folder.display());
+        let how = ["install", "-q", "-y", "--no-install-recommends", "--download-only", "-t", suite, "-o", &into];
+        self.download_by(&how, what, &[package.to_string()], folder)
+    }
+
     fn download_by(&self, how: &[&str], what: &str, packages: &[String], folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let attempt = || {

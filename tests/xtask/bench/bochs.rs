@@ -11,7 +11,10 @@ use super::{
     runners::{MEMORY, Setting, first_line},
     watch::{Serial, Start},
 };
-use crate::{apt::install::Tool, cache, process};
+use crate::{
+    apt::install::{self, Tool},
+    cache, process,
+};
 
 const BIOS: &str = "/usr/share/bochs/BIOS-bochs-latest";
 const VGA_BIOS: &str = "/usr/share/vgabios/vgabios.bin";
@@ -19,7 +22,7 @@ const LOADER: &str = "/usr/lib/ISOLINUX/isolinux.bin";
 const LOADER_MODULE: &str = "/usr/lib/syslinux/modules/bios/ldlinux.c32";
 
 #[rustfmt::skip] // a table
-pub const TOOLS: &[Tool] = &[
+const TOOLS: &[Tool] = &[
     // Bochs depends on one of its displays; this one is the smallest.
     Tool { program: "/usr/lib/x86_64-linux-gnu/bochs/plugins", package: "bochs-term", reason: "a display for Bochs" },
     Tool { program: "bochs",       package: "bochs",           reason: "the comparison with Bochs" },
@@ -30,13 +33,17 @@ pub const TOOLS: &[Tool] = &[
     Tool { program: "xorriso",     package: "xorriso",         reason: "the CD that Bochs boots" },
 ];
 
+pub fn ready(_: &Setting) -> Result<()> {
+    install::ensure(TOOLS)
+}
+
 pub fn version(_: &Setting) -> Result<String> {
     // It prints its version among decorations, on whichever stream, and ends with an unusual status.
     first_line(Command::new("sh").args(["-c", "bochs --help 2>&1 | grep -o 'Bochs x86 Emulator [0-9.]*'"]))
 }
 
 /// Makes the CD and the configuration.
-pub fn prepare(setting: &Setting) -> Result<()> {
+fn prepare(setting: &Setting) -> Result<()> {
     let content = setting.folder.join("cd");
     cache::remove(&content)?;
     fs::create_dir_all(&content).with_context(|| format!("{} cannot be made", content.display()))?;
@@ -64,6 +71,7 @@ pub fn prepare(setting: &Setting) -> Result<()> {
 }
 
 pub fn start(setting: &Setting) -> Result<Start> {
+    prepare(setting)?;
     let mut command = Command::new("bochs");
     command.current_dir(&setting.folder).args(["-q", "-f", "bochsrc", "-rc", "debugger"]);
     Ok(Start { command, serial: Serial::File(file(setting, "com1")) })

@@ -88,7 +88,7 @@ impl Report {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match (sorted.len(), sorted.len() / 2) {
@@ -98,7 +98,7 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn extremes(values: &[f64]) -> (f64, f64) {
+pub fn extremes(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 

@@ -1,21 +1,26 @@
-//! Who is compared: this program and others, each with the tools it needs and the command that boots a guest.
+//! Who is compared: this program and others, each with what makes it ready and the command that boots a guest.
 //!
-//! Rule: a runner is a row. None of them gets a network, a display or hardware virtualisation.
+//! Rule: a runner is a row. None of them gets a network, a display or hardware virtualisation, and each has one processor.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::{
-    bochs,
+    bochs, qemu,
     watch::{Serial, Start},
 };
-use crate::{apt::install::Tool, demo, guests::Linux, paths::Places, process};
+use crate::{demo, guests::Linux, paths::Places, process, toolchain};
 
 /// The guest's memory in MiB, for every runner.
 pub const MEMORY: u32 = 512;
 
 /// What a benchmark works with.
+#[derive(Clone)]
 pub struct Setting {
     pub places: Places,
     pub guest: Linux,
@@ -26,26 +31,26 @@ pub struct Setting {
 /// An emulator to compare.
 pub struct Runner {
     pub name: &'static str,
-    /// What has to be installed. Nothing for our own program, which is built instead.
-    pub tools: &'static [Tool],
-    pub prepare: fn(&Setting) -> Result<()>,
+    /// Builds, fetches or installs it; an error says why it cannot be had.
+    pub ready: fn(&Setting) -> Result<()>,
     pub version: fn(&Setting) -> Result<String>,
     pub start: fn(&Setting) -> Result<Start>,
 }
 
-const QEMU: &str = "qemu-system-x86_64";
-
-const QEMU_TOOLS: &[Tool] = &[Tool { program: QEMU, package: "qemu-system-x86", reason: "the comparison with QEMU" }];
-
 #[rustfmt::skip] // a table
-pub const RUNNERS: [Runner; 3] = [
-    Runner { name: "dragoman-interp", tools: &[],          prepare: nothing,        version: our_version,    start: interpreter },
-    Runner { name: "qemu-tcg",        tools: QEMU_TOOLS,   prepare: nothing,        version: qemu_version,   start: qemu },
-    Runner { name: "bochs",           tools: bochs::TOOLS, prepare: bochs::prepare, version: bochs::version, start: bochs::start },
+pub const RUNNERS: [Runner; 4] = [
+    Runner { name: "dragoman-jit",    ready: translator_ready, version: our_version,    start: translator },
+    Runner { name: "dragoman-interp", ready: build,            version: our_version,    start: interpreter },
+    Runner { name: "qemu-tcg",        ready: qemu::ready,      version: qemu::version,  start: qemu::start },
+    Runner { name: "bochs",           ready: bochs::ready,     version: bochs::version, start: bochs::start },
 ];
 
-fn nothing(_: &Setting) -> Result<()> {
-    Ok(())
+/// The status with which `dragoman run` says that it has no such accelerator here.
+const NO_ACCELERATOR: i32 = 12;
+
+fn build(setting: &Setting) -> Result<()> {
+    process::inherit(toolchain::cargo(&setting.places).args(["build", "--release", "--package", "dragoman"]))
+        .context("Dragoman could not be built")
 }
 
 fn our_version(setting: &Setting) -> Result<String> {
@@ -53,22 +58,30 @@ fn our_version(setting: &Setting) -> Result<String> {
 }
 
 fn interpreter(setting: &Setting) -> Result<Start> {
+    Ok(Start { command: dragoman(setting, "interp"), serial: Serial::Output })
+}
+
+fn translator(setting: &Setting) -> Result<Start> {
+    Ok(Start { command: dragoman(setting, "jit"), serial: Serial::Output })
+}
+
+fn dragoman(setting: &Setting, engine: &str) -> Command {
     let mut command = demo::command(&setting.places, &setting.guest);
-    command.args(["--accel", "interp", "--memory", &format!("{MEMORY}M")]);
-    Ok(Start { command, serial: Serial::Output })
+    command.args(["--accel", engine, "--memory", &format!("{MEMORY}M")]);
+    command
 }
 
-fn qemu_version(_: &Setting) -> Result<String> {
-    first_line(Command::new(QEMU).arg("--version"))
-}
-
-fn qemu(setting: &Setting) -> Result<Start> {
-    let guest = &setting.guest;
-    let mut command = Command::new(QEMU);
-    command.args(["-accel", "tcg", "-cpu", "max", "-m", &MEMORY.to_string()]);
-    command.arg("-kernel").arg(&guest.kernel).arg("-initrd").arg(&guest.initrd).args(["-append", &guest.append]);
-    command.args(["-display", "none", "-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-reboot"]);
-    Ok(Start { command, serial: Serial::Output })
+/// The engine is there if a guest starts with it.
+fn translator_ready(setting: &Setting) -> Result<()> {
+    build(setting)?;
+    let mut command = dragoman(setting, "jit");
+    command.args(["--timeout", "1"]).stdin(Stdio::null());
+    let tried = command.output().with_context(|| format!("`{}` cannot be started", process::brief(&command)))?;
+    if matches!(tried.status.code(), None | Some(2 | NO_ACCELERATOR)) {
+        let complaints = String::from_utf8_lossy(&tried.stderr);
+        bail!("{}", complaints.lines().next().unwrap_or("it ended by a signal").trim_start_matches("dragoman: "));
+    }
+    Ok(())
 }
 
 /// The first line that a program prints.

@@ -35,8 +35,29 @@ pub struct Start {
     pub serial: Serial,
 }
 
+/// Who looks for something in what a guest says.
+pub trait Listener {
+    /// Takes the next bytes, with the moment they came.
+    fn feed(&mut self, at: Instant, chunk: &[u8]);
+    /// Whether all has been said.
+    fn is_complete(&self) -> bool;
+    /// What has to come next.
+    fn awaited(&self) -> String;
+    /// From when the time limit counts, where not from the start.
+    fn since(&self) -> Option<Instant> {
+        None
+    }
+}
+
 /// Starts it and gives the time from there to each of `marks`, which must come in this order.
-pub fn watch(mut start: Start, complaints: File, marks: &[&str], limit: Duration) -> Result<Vec<Duration>> {
+pub fn watch(start: Start, complaints: File, marks: &[&str], limit: Duration) -> Result<Vec<Duration>> {
+    let mut search = Search::new(marks);
+    let (begin, outcome) = listen(start, complaints, &mut search, limit)?;
+    outcome.map(|()| search.found.iter().map(|at| *at - begin).collect())
+}
+
+/// Starts it and lets `listener` have what it says, until that is complete. Gives the moment of the start, and whether all came.
+pub fn listen(mut start: Start, complaints: File, listener: &mut dyn Listener, limit: Duration) -> Result<(Instant, Result<()>)> {
     let command = &mut start.command;
     command.stdin(Stdio::null()).stderr(complaints);
     command.stdout(if matches!(start.serial, Serial::Output) { Stdio::piped() } else { Stdio::null() });
@@ -52,31 +73,40 @@ pub fn watch(mut start: Start, complaints: File, marks: &[&str], limit: Duration
         (Serial::File(path), _) => drop(thread::spawn(move || follow(&path, &sender))),
         (Serial::Output, None) => {}
     }
-    let deadline = begin + limit;
-    let mut search = Search::new(marks);
+    let mut said = Vec::new();
     let mut ended: Option<Instant> = None;
     let outcome = loop {
-        if search.is_complete() {
-            break Ok(search.found.iter().map(|at| *at - begin).collect());
+        if listener.is_complete() {
+            break Ok(());
         }
         match chunks.recv_timeout(PATIENCE) {
-            Ok((at, chunk)) => search.feed(at, &chunk),
-            Err(RecvTimeoutError::Disconnected) => break Err(search.failure("the guest fell silent")),
+            Ok((at, chunk)) => {
+                listener.feed(at, &chunk);
+                said.extend_from_slice(&chunk);
+            }
+            Err(RecvTimeoutError::Disconnected) => break Err(failure("the guest fell silent", listener, &said)),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if ended.is_none() && child.try_wait().ok().flatten().is_some() {
             ended = Some(Instant::now());
         }
         // Its last words may still be on their way.
-        if ended.is_some_and(|at| at.elapsed() > PATIENCE) && !search.is_complete() {
-            break Err(search.failure("the guest ended"));
+        if ended.is_some_and(|at| at.elapsed() > PATIENCE) && !listener.is_complete() {
+            break Err(failure("the guest ended", listener, &said));
         }
-        if Instant::now() > deadline {
-            break Err(search.failure(&format!("{} s passed", limit.as_secs())));
+        if Instant::now() > listener.since().unwrap_or(begin) + limit {
+            break Err(failure(&format!("{} s passed", limit.as_secs()), listener, &said));
         }
     };
     process::kill_family(&mut child);
-    outcome
+    Ok((begin, outcome))
+}
+
+fn failure(what: &str, listener: &dyn Listener, said: &[u8]) -> anyhow::Error {
+    let text = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines[lines.len().saturating_sub(10)..].join("\n");
+    anyhow!("{what} before `{}` came; the last lines:\n{last}", listener.awaited())
 }
 
 /// Bytes with the moment they came.
@@ -95,7 +125,9 @@ impl<'a> Search<'a> {
     fn new(marks: &'a [&'a str]) -> Self {
         Self { marks, found: Vec::new(), seen: Vec::new(), from: 0 }
     }
+}
 
+impl Listener for Search<'_> {
     fn feed(&mut self, at: Instant, chunk: &[u8]) {
         self.seen.extend_from_slice(chunk);
         while let Some(mark) = self.marks.get(self.found.len()) {
@@ -113,11 +145,8 @@ impl<'a> Search<'a> {
         self.found.len() == self.marks.len()
     }
 
-    fn failure(&self, what: &str) -> anyhow::Error {
-        let mark = self.marks.get(self.found.len()).copied().unwrap_or_default();
-        let text = String::from_utf8_lossy(&self.seen);
-        let lines: Vec<&str> = text.lines().collect();
-        anyhow!("{what} before `{mark}` came; the last lines:\n{}", lines[lines.len().saturating_sub(10)..].join("\n"))
+    fn awaited(&self) -> String {
+        self.marks.get(self.found.len()).copied().unwrap_or_default().to_string()
     }
 }
 

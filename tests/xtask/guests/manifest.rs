@@ -53,6 +53,8 @@ pub struct Guest {
     pub leave_out: Vec<String>,
     /// A folder below guest-images/ that the root file system holds under the same name.
     pub programs: Option<String>,
+    /// A folder below guest-images/ with a `programs.toml`: the root file system holds those programs, compiled, under its name.
+    pub compiled: Option<String>,
     /// The kernel's command line.
     pub append: String,
 }

@@ -3,6 +3,7 @@
 //! Rule: what is made depends on the recipes in guest-images/ and on the packages' content only: the same bytes from the
 //! same packages, on every machine. A second run needs no network.
 
+pub mod compiled;
 mod debian;
 mod initramfs;
 pub mod manifest;
@@ -44,6 +45,8 @@ pub struct Linux {
     pub initrd: PathBuf,
     /// The kernel's command line.
     pub append: String,
+    /// What packages and programs of ours brought to the root file system, as the host can read it.
+    pub tree: Option<PathBuf>,
 }
 
 /// `cargo xtask guest`.
@@ -104,11 +107,16 @@ fn make_into(places: &Places, guest: &Guest, refresh: bool, guests: &Path) -> Re
     let image = initramfs::build(&read(&parts.busybox)?, &init, tree.as_deref())
         .with_context(|| format!("no root file system can be made for {}", guest.name))?;
 
-    let made = Linux { kernel: folder.join("vmlinuz"), initrd: folder.join("initrd.cpio"), append: guest.append.clone() };
+    let (kernel, initrd) = (folder.join("vmlinuz"), folder.join("initrd.cpio"));
+    let made = Linux { kernel, initrd, append: guest.append.clone(), tree };
+    let mut origin = parts.origin;
+    if let Some(sources) = &guest.compiled {
+        origin.push_str(&format!("{sources}: compiled by {}\n", compiled::compiler()?));
+    }
     cache::write(&made.kernel, &read(&parts.kernel)?)?;
     cache::write(&made.initrd, &image)?;
     cache::write(&folder.join("append"), format!("{}\n", guest.append).as_bytes())?;
-    cache::write(&folder.join("origin"), parts.origin.as_bytes())?;
+    cache::write(&folder.join("origin"), origin.as_bytes())?;
     Ok(made)
 }
 

@@ -73,6 +73,6 @@ pub fn make(places: &Places, own: &Own, images: &Path) -> Result<PathBuf> {
 }
 
 /// The x86-64 version of a tool: the machine's own on x86-64, the one for cross building elsewhere.
-fn tool(name: &str) -> String {
+pub fn tool(name: &str) -> String {
     if cfg!(target_arch = "x86_64") { name.to_string() } else { format!("x86_64-linux-gnu-{name}") }
 }

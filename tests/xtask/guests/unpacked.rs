@@ -1,4 +1,5 @@
-//! What packages bring to a guest's root file system, unpacked beside its image: the host can run the same programs.
+//! What packages and programs of ours bring to a guest's root file system, unpacked beside its image: the host can run the
+//! same programs.
 //!
 //! Rule: packages are unpacked and nothing of them is run; what the manifest leaves out is in neither place.
 
@@ -9,12 +10,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::manifest::Guest;
+use super::{compiled, manifest::Guest};
 use crate::{apt, cache, paths::Places};
 
 /// Unpacks `packages` and the guest's own programs below `folder`, and says where; nothing where the guest has none.
 pub fn make(places: &Places, guest: &Guest, packages: &[PathBuf], folder: &Path) -> Result<Option<PathBuf>> {
-    if packages.is_empty() && guest.programs.is_none() {
+    if packages.is_empty() && guest.programs.is_none() && guest.compiled.is_none() {
         return Ok(None);
     }
     let tree = folder.join("root");
@@ -30,8 +31,11 @@ pub fn make(places: &Places, guest: &Guest, packages: &[PathBuf], folder: &Path)
             }
             cache::remove(&path)?;
         }
-        match &guest.programs {
-            Some(programs) => copy(&places.root.join("guest-images").join(programs), &tree.join(programs)),
+        if let Some(programs) = &guest.programs {
+            copy(&places.root.join("guest-images").join(programs), &tree.join(programs))?;
+        }
+        match &guest.compiled {
+            Some(sources) => compiled::make(places, sources, &tree.join(sources)),
             None => Ok(()),
         }
     })
