@@ -96,4 +96,25 @@ mod tests {
         listed.sort();
         assert_eq!(sources.iter().collect::<Vec<_>>(), listed);
     }
+
+    /// Several of them compare what they computed with a standard's example, and then end with a status.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn every_program_of_the_benchmarks_runs_here_and_prints_its_name_and_a_checksum() {
+        let places = Places::find().expect("tests run in a clone");
+        let folder = std::env::temp_dir().join(format!("dragoman-xtask-compiled-{}", std::process::id()));
+        make(&places, "bench", &folder).expect("this machine has gcc");
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").expect("it is there");
+        let has = |need: &String| cpuinfo.split_whitespace().any(|word| word == need);
+        for program in Programs::read(&places, "bench").expect("it is right").programs {
+            if program.needs.iter().all(has) {
+                let run = || process::capture(Command::new(folder.join(&program.name)).arg("2"), LIMIT).expect("it ends well");
+                let text = run();
+                let checksum = text.strip_prefix(&format!("{} ", program.name)).map(str::trim_end);
+                assert!(checksum.is_some_and(|sum| u64::from_str_radix(sum, 16).is_ok()), "{text}");
+                assert_eq!(text, run());
+            }
+        }
+        fs::remove_dir_all(&folder).expect("it was made");
+    }
 }
