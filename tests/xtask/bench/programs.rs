@@ -77,12 +77,12 @@ impl Plan {
         while is_first || !left.is_empty() {
             let (boot, outcomes) = self.boot(runner, setting, limit, left.iter().copied())?;
             if is_first {
-                cell(rows, BOOT, column).add(boot.as_secs_f64());
+                cell(rows, BOOT, column)?.add(boot.as_secs_f64());
             }
             is_first = false;
             for outcome in outcomes {
                 left.retain(|program| program.name != outcome.name);
-                let cell = cell(rows, &outcome.name, column);
+                let cell = cell(rows, &outcome.name, column)?;
                 match outcome.checksum {
                     Ok(checksum) => {
                         cell.add(outcome.time.as_secs_f64());
@@ -154,9 +154,9 @@ pub fn compare(
     Ok(to)
 }
 
-fn cell<'a>(rows: &'a mut [Row], name: &str, column: usize) -> &'a mut Cell {
-    let row = rows.iter_mut().find(|row| row.name == name).expect("a guest names only programs that it was asked for");
-    &mut row.cells[column]
+fn cell<'a>(rows: &'a mut [Row], name: &str, column: usize) -> Result<&'a mut Cell> {
+    let row = rows.iter_mut().find(|row| row.name == name);
+    Ok(&mut row.with_context(|| format!("the guest ran {name}, which it was not asked for"))?.cells[column])
 }
 
 fn scaled(count: u64, scale: f64) -> u64 {
