@@ -141,7 +141,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
 
-    /// What runs the guest: auto or interp; `help` says what this build and host have.
+    /// What runs the guest: auto, interp or jit; `help` says what this build and host have.
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     accel: String,
 
