@@ -83,6 +83,10 @@ pub struct Frame {
     pub exit: u64,
     /// The host address of the code that finds out where an indirect jump goes on.
     pub jump: u64,
+    /// [`Frame::page`] when code last came to an x87 or MMX instruction.
+    pub x87_page: u64,
+    /// Not zero while the guest's x87 unit is in the host's.
+    pub has_x87: u32,
     /// Not zero while an interrupt waits that is let in as soon as RFLAGS.IF is set.
     pub waits: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
@@ -115,6 +119,8 @@ frame_offsets!(
     attention,
     exit,
     jump,
+    x87_page,
+    has_x87,
     waits,
     has_upper_halves,
     host_stack,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dragoman_frontend::{
     decode::{DecodeError, MAX_BLOCK_INSNS},
     fault::Fault,
+    model::Feature,
     post_mortem::Trace,
     semantics::LazyFlags,
 };
@@ -12,8 +13,9 @@ use dragoman_jit::{
     JumpCache, SavedFlags,
     cache::Key,
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
+    run::x87,
 };
-use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, VcpuId, VcpuState};
+use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
 use super::{
     code::{Code, Place, Translated},
@@ -36,6 +38,8 @@ enum Next {
 enum Arrival {
     /// At an instruction that the interpreter is to execute.
     Interpret(Place),
+    /// At an x87 or MMX instruction, while the guest's unit is not in the host's.
+    LoadX87(Place),
     /// At this RIP, because somebody wants attention.
     At(u64),
     /// At this RIP, to which the exit at the site with this number can lead straight.
@@ -60,9 +64,11 @@ pub(super) struct TranslatedVcpu {
 impl TranslatedVcpu {
     /// A processor in its power-on state. `steps` is whether steps are translated too.
     pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, steps: bool) -> Self {
+        // Others keep the address of every operand, of which the host says nothing that is the guest's.
+        let has_x87 = context.model.has(Feature::FdpExceptionOnly);
         let mut inner = InterpretedVcpu::new(id, context);
         inner.overwritten = Some(Vec::new());
-        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect());
+        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
@@ -116,10 +122,42 @@ impl Run<'_> {
             match self.next(vcpu) {
                 Next::Code(address) => code = address,
                 Next::Leave(end) => {
+                    self.unload_x87(vcpu);
                     vcpu.cpu.load_flags();
                     return end;
                 }
             }
+        }
+    }
+
+    /// Brings the guest's x87 unit into the host's, where every exception is masked: the interpreter alone reports them.
+    fn load_x87(vcpu: &mut InterpretedVcpu) -> bool {
+        const MASKS: u16 = 0x3f;
+        let cpu = &mut vcpu.cpu;
+        let is_masked = cpu.state.x87.control & MASKS == MASKS && !cpu.state.x87.status.contains(StatusWord::ES);
+        if is_masked {
+            x87::load(&cpu.state.x87);
+            cpu.frame.has_x87 = 1;
+        }
+        is_masked
+    }
+
+    /// Takes the guest's x87 unit out of the host's, where it is there.
+    fn unload_x87(&self, vcpu: &mut InterpretedVcpu) {
+        let cpu = &mut vcpu.cpu;
+        if std::mem::take(&mut cpu.frame.has_x87) == 0 {
+            return;
+        }
+        let old = std::mem::replace(&mut cpu.state.x87, x87::unload());
+        let now = &mut cpu.state.x87;
+        // Without an exception to be reported neither is remembered.
+        (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
+        if now.instruction_pointer == old.instruction_pointer {
+            now.instruction_selector = old.instruction_selector;
+        } else if let Some(place) = self.code.cache().faulted_at(now.instruction_pointer) {
+            let insn = &place.block.payload[usize::from(place.site.insn)].insn;
+            let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
+            now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
         }
     }
 
@@ -138,14 +176,22 @@ impl Run<'_> {
         let Some(block) = block else { return vcpu.run_block(1) };
         self.start(vcpu, at);
         self.enter(vcpu, block.with_saved_flags);
-        let end = match self.arrive(vcpu) {
+        let mut arrival = self.arrive(vcpu);
+        if let Arrival::LoadX87(place) = &arrival {
+            if let Some(code) = place.resume().filter(|_| Self::load_x87(vcpu)) {
+                self.enter(vcpu, code);
+                arrival = self.arrive(vcpu);
+            }
+        }
+        let end = match arrival {
             Arrival::At(_) => BlockEnd::Done,
             Arrival::Linkable(..) | Arrival::Jump(_) => BlockEnd::Done,
-            Arrival::Interpret(place) => match self.interpret(vcpu, &place) {
+            Arrival::Interpret(place) | Arrival::LoadX87(place) => match self.interpret(vcpu, &place) {
                 Next::Code(_) => BlockEnd::Done,
                 Next::Leave(end) => end,
             },
         };
+        self.unload_x87(vcpu);
         vcpu.cpu.load_flags();
         end
     }
@@ -220,6 +266,14 @@ impl Run<'_> {
     fn next(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
         match self.arrive(vcpu) {
             Arrival::Interpret(place) => self.interpret(vcpu, &place),
+            Arrival::LoadX87(place) => match place.resume().filter(|_| Self::load_x87(vcpu)) {
+                Some(code) => Next::Code(code),
+                None => match self.interpret(vcpu, &place) {
+                    // What lies there is the instruction that was just executed.
+                    Next::Code(_) => Next::Leave(BlockEnd::Done),
+                    leave @ Next::Leave(_) => leave,
+                },
+            },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
             Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block, _| {
                 run.code.cache().link(number, &block.key);
@@ -249,6 +303,7 @@ impl Run<'_> {
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
+            SiteKind::LoadX87 => return Arrival::LoadX87(place),
             SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
             SiteKind::Link { target, .. } => Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number),
             SiteKind::Jump { moved } => {
@@ -308,6 +363,10 @@ impl Run<'_> {
             return Self::repeat(vcpu, place, op, start);
         }
         if n + 1 == ops.len() {
+            if place.site.touches_x87 {
+                self.unload_x87(vcpu);
+            }
+            let cpu = &mut vcpu.cpu;
             let (end, is_done) = execute_last(cpu, op, start, start);
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
@@ -318,6 +377,11 @@ impl Run<'_> {
             cpu.frame.page = at & !(PAGE_SIZE - 1);
             return self.follow(vcpu, at, |_, block, _| block.with_saved_flags);
         }
+        let had_x87 = place.site.touches_x87 && vcpu.cpu.frame.has_x87 != 0;
+        if had_x87 {
+            self.unload_x87(vcpu);
+        }
+        let cpu = &mut vcpu.cpu;
         let result = (op.handler)(cpu, &op.insn);
         cpu.store_flags();
         let must_leave = std::mem::take(&mut cpu.must_leave);
@@ -327,8 +391,9 @@ impl Run<'_> {
         }
         vcpu.instructions += 1;
         cpu.state.rip = start.wrapping_add(op.insn.end());
+        let goes_on = !must_leave && !cpu.must_attend && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
-            Some(address) if !must_leave && !cpu.must_attend => Next::Code(address),
+            Some(address) if goes_on => Next::Code(address),
             _ => Next::Leave(BlockEnd::Done),
         }
     }

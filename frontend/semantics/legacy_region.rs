@@ -6,7 +6,7 @@ use dragoman_state::{F80, Mxcsr, StatusWord, VcpuState, X87State};
 use crate::fault::Fault;
 
 /// Bytes of the image that the processor writes and reads: the last 96 are software's.
-pub(super) const IMAGE_WORDS: usize = (512 - 96) / 8;
+pub const IMAGE_WORDS: usize = (512 - 96) / 8;
 /// The word that holds MXCSR and its mask, and that where the XMM registers begin.
 pub(super) const MXCSR_WORD: usize = 3;
 pub(super) const XMM_WORD: usize = 20;
@@ -40,8 +40,8 @@ pub(super) fn checked_mxcsr(value: u32) -> Result<Mxcsr, Fault> {
     if value & !Mxcsr::WRITABLE == 0 { Ok(Mxcsr::from_bits_retain(value)) } else { Err(Fault::GP0) }
 }
 
-/// The first three words, and the eight registers in stack order.
-fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
+/// The first three words, and the eight registers in stack order; pointers of 64 bits where it `is_wide`.
+pub fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
     image[0] =
         u64::from(x87.control) | u64::from(x87.status.bits()) << 16 | u64::from(x87.valid) << 32 | u64::from(x87.opcode) << 48;
     let pointer = |offset: u64, selector: u16| {
@@ -57,7 +57,7 @@ fn write_x87(image: &mut [u64; IMAGE_WORDS], x87: &X87State, is_wide: bool) {
 }
 
 /// The x87 unit as an image holds it.
-pub(super) fn read_x87(image: &[u64; IMAGE_WORDS], is_wide: bool) -> X87State {
+pub fn read_x87(image: &[u64; IMAGE_WORDS], is_wide: bool) -> X87State {
     let mut x87 = X87State::initialised([F80::default(); 8]);
     x87.control = image[0] as u16 & 0x1f7f | 0x40;
     x87.status = StatusWord::from_bits_retain((image[0] >> 16) as u16);

@@ -10,7 +10,7 @@ mod bit_fields;
 mod cpu;
 mod flags;
 mod integer;
-mod legacy_region;
+pub mod legacy_region;
 mod machine;
 mod memory;
 mod operand;

@@ -174,7 +174,7 @@ impl<P> CodeCache<P> {
         let (_, block) = self.by_place.range(..=place).next_back()?;
         let within = place.checked_sub(block.place).filter(|within| *within < block.size)? as u32;
         let row = block.rows.iter().rev().find(|row| row.start <= within)?;
-        let site = Site { kind: SiteKind::Interpret, insn: row.insn, flags: row.flags, resume: None };
+        let site = Site { kind: SiteKind::Interpret, insn: row.insn, flags: row.flags, touches_x87: true, resume: None };
         Some(Left { block: block.clone(), site })
     }
 

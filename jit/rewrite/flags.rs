@@ -106,7 +106,7 @@ pub(super) fn at_start(steps: &[Step]) -> FlagHome {
         match (step.plan, step.effect) {
             (Plan::Branch, _) => return FlagHome::Host,
             (Plan::Native, effect) => {
-                if step.memory.is_some() {
+                if step.memory.is_some() || step.touches_x87 {
                     return FlagHome::Memory;
                 }
                 match effect {

@@ -65,6 +65,8 @@ pub enum SiteKind {
     Interpret,
     /// The instruction, a repeated one, is executed elsewhere until it is done.
     Repeat,
+    /// The guest's x87 unit is to be brought into the host's. Where that cannot be, the instruction is executed elsewhere.
+    LoadX87,
     /// The code goes on at this offset in the same page, in a block that is to be found; the exit can then be linked.
     Link {
         /// Offset from the page's first byte; beyond the page where RIP left it.
@@ -94,6 +96,8 @@ pub struct Site {
     pub insn: u8,
     /// Where the flags are.
     pub flags: FlagHome,
+    /// Whether the instruction reads or changes the x87 unit.
+    pub touches_x87: bool,
     /// Where the next instruction's code begins, from the start of the block's, where the block goes on.
     pub resume: Option<u32>,
 }
@@ -181,10 +185,12 @@ impl Rewriter {
             flags: flags::at_start(&steps),
             stubs: Vec::new(),
             number: 0,
+            touches_x87: false,
+            has_x87: false,
         };
         work.ways_in();
         for (n, step) in steps.iter().enumerate() {
-            work.number = n;
+            (work.number, work.touches_x87) = (n, step.touches_x87);
             work.insn(step);
         }
         if !steps.last().is_some_and(|step| step.ends_block()) {
@@ -208,6 +214,10 @@ struct Work<'a> {
     stubs: Vec<Stub>,
     /// The number of the instruction.
     number: usize,
+    /// Whether it reads or changes the x87 unit.
+    touches_x87: bool,
+    /// Whether the guest's x87 unit is known to be in the host's.
+    has_x87: bool,
 }
 
 /// A site whose code is yet to be placed.
@@ -284,7 +294,13 @@ impl Work<'_> {
 
     /// A new site at the instruction under way.
     fn site(&mut self, kind: SiteKind) -> u8 {
-        self.out.sites.push(Site { kind, insn: self.number as u8, flags: self.flags, resume: None });
+        self.out.sites.push(Site {
+            kind,
+            insn: self.number as u8,
+            flags: self.flags,
+            touches_x87: self.touches_x87,
+            resume: None,
+        });
         (self.out.sites.len() - 1) as u8
     }
 

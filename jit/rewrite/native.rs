@@ -2,10 +2,10 @@
 
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
-use iced_x86::{Code, IcedError, Instruction, OpAccess, OpKind, Register};
+use iced_x86::{Code, IcedError, Instruction, Mnemonic, OpAccess, OpKind, Register};
 
 use super::{
-    Row, Work,
+    Row, SiteKind, Work,
     plan::Step,
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
@@ -23,6 +23,7 @@ impl Work<'_> {
     /// The instruction itself, with other registers and its memory operand where the probe found it.
     pub(super) fn native(&mut self, step: &Step) {
         let (bytes, flags) = (self.here() as usize, self.flags);
+        let has_x87 = self.has_x87;
         let (sites, numbers, rows) = (self.out.sites.len(), self.out.site_numbers.len(), self.out.rows.len());
         if self.try_native(step).is_err() {
             // The host cannot be given it in this form.
@@ -31,12 +32,15 @@ impl Work<'_> {
             self.out.site_numbers.truncate(numbers);
             self.out.rows.truncate(rows);
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
-            self.flags = flags;
+            (self.flags, self.has_x87) = (flags, has_x87);
             self.interpret();
         }
     }
 
     fn try_native(&mut self, step: &Step) -> Result<(), IcedError> {
+        if step.touches_x87 && !self.has_x87 {
+            self.want_x87();
+        }
         let mut insn = *self.original();
         let mut borrowed: Vec<Borrowed> = Vec::new();
         for n in 0..insn.op_count() {
@@ -63,6 +67,9 @@ impl Work<'_> {
                 if is_folded { &[R14, R11] } else { &[R14] }
             }
         };
+        if insn.mnemonic() == Mnemonic::Fldcw {
+            self.only_masked(site);
+        }
         self.before(step.effect);
         for (one, host) in borrowed.iter_mut().zip(spare) {
             one.host = *host;
@@ -89,6 +96,34 @@ impl Work<'_> {
             self.resume_here(site);
         }
         Ok(())
+    }
+
+    /// Leaves a control word that unmasks an exception to the interpreter: it alone reports them.
+    fn only_masked(&mut self, site: Option<u8>) {
+        const MASKS: i32 = 0x3f;
+        dynasm!(self.code ; .arch x64
+            ; movzx r14d, WORD [r10 + r11]
+            ; not r14d
+            ; test r14d, MASKS
+            ; .bytes [0x0fu8, 0x85] // JNE
+        );
+        let unmasked = self.code.displacement();
+        if let Some(site) = site {
+            self.stub(site, unmasked);
+        }
+    }
+
+    /// Sees to it that the guest's x87 unit is in the host's.
+    fn want_x87(&mut self) {
+        self.give_up_host_flags();
+        let site = self.site(SiteKind::LoadX87);
+        let (has_x87, page, x87_page) = (self.layout.has_x87(), self.layout.page(), self.layout.x87_page());
+        dynasm!(self.code ; .arch x64 ; gs cmp DWORD [has_x87], 0 ; .bytes [0x0fu8, 0x84]); // JE
+        let absent = self.code.displacement();
+        self.stub(site, absent);
+        self.resume_here(site);
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [page] ; gs mov [x87_page], r11);
+        self.has_x87 = true;
     }
 
     /// LEA: an address that nothing is looked for at.

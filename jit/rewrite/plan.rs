@@ -62,6 +62,8 @@ pub(super) struct Step {
     pub memory: Option<MemoryUse>,
     /// The host may refuse it.
     pub may_fault: bool,
+    /// It reads or changes the x87 unit.
+    pub touches_x87: bool,
     /// How each operand is accessed.
     pub access: [OpAccess; 5],
 }
@@ -87,13 +89,17 @@ impl Step {
 pub struct HostInstructions(Box<[bool]>);
 
 impl HostInstructions {
-    /// Those of this host.
-    pub fn detect() -> Self {
+    /// Those of this host; x87 and MMX instructions where it `has_x87` as the guest is to see it: the address of the last
+    /// operand is kept where an exception is reported, and only there.
+    pub fn detect(has_x87: bool) -> Self {
         let mut features = vec![false; CpuidFeature::values().len()];
         let mut set = |feature: CpuidFeature, is_there: bool| features[feature as usize] = is_there;
         use CpuidFeature::*;
         for feature in [INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, X64, MULTIBYTENOP, CMOV, CX8, SSE, SSE2, CLFSH] {
             set(feature, true);
+        }
+        for feature in [FPU, FPU287, FPU387, MMX] {
+            set(feature, has_x87);
         }
         set(CMPXCHG16B, is_x86_feature_detected!("cmpxchg16b"));
         set(SSE3, is_x86_feature_detected!("sse3"));
@@ -133,7 +139,14 @@ pub(super) fn of(
 ) -> Step {
     let info = infos.info(insn);
     let access = [info.op0_access(), info.op1_access(), info.op2_access(), info.op3_access(), info.op4_access()];
-    let mut step = Step { plan: Plan::Interpret, effect: Effect::None, memory: None, may_fault: false, access };
+    let mut step = Step {
+        plan: Plan::Interpret,
+        effect: Effect::None,
+        memory: None,
+        may_fault: false,
+        touches_x87: touches_x87(insn),
+        access,
+    };
     step.plan = plan(host, insn, lowered, cpl, info, &mut step);
     step
 }
@@ -222,6 +235,18 @@ fn is_near(insn: &Instruction) -> bool {
     insn.op0_kind() != OpKind::NearBranch64 || (insn.near_branch64() as i64).unsigned_abs() < MOST
 }
 
+/// Whether the instruction reads or changes the x87 unit, MMX registers included.
+fn touches_x87(insn: &Instruction) -> bool {
+    use CpuidFeature::*;
+    let is_unit = |register: Register| register.is_st() || register.is_mm();
+    insn.is_save_restore_instruction()
+        || insn
+            .cpuid_features()
+            .iter()
+            .any(|feature| matches!(feature, FPU | FPU287 | FPU287XL_ONLY | FPU387 | FPU387SL_ONLY | MMX | FXSR))
+        || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && is_unit(insn.op_register(n)))
+}
+
 fn is_wide_target(insn: &Instruction) -> bool {
     match insn.op0_kind() {
         OpKind::Register => insn.op0_register().is_gpr64(),
@@ -261,7 +286,7 @@ fn is_reencodable(host: &HostInstructions, insn: &Instruction) -> bool {
     let is_plain_operand = |n| match insn.op_kind(n) {
         OpKind::Register => {
             let register = insn.op_register(n);
-            register.is_gpr() || register.is_xmm() || register.is_ymm()
+            register.is_gpr() || register.is_xmm() || register.is_ymm() || register.is_st() || register.is_mm()
         }
         OpKind::Memory
         | OpKind::Immediate8
@@ -365,5 +390,5 @@ fn needs_high_byte_with_rex(insn: &Instruction) -> bool {
 
 fn may_fault(insn: &Instruction, memory: Option<MemoryUse>) -> bool {
     let is_vector = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_vector_register());
-    is_vector || memory.is_some() || matches!(insn.mnemonic(), Mnemonic::Div | Mnemonic::Idiv)
+    is_vector || memory.is_some() || touches_x87(insn) || matches!(insn.mnemonic(), Mnemonic::Div | Mnemonic::Idiv)
 }
