@@ -83,7 +83,7 @@ pub struct Frame {
     pub exit: u64,
     /// The host address of the code that finds out where an indirect jump goes on.
     pub jump: u64,
-    /// [`Frame::page`] when code last came to an x87 or MMX instruction.
+    /// [`Frame::page`] of the x87 instruction that the unit remembers, where the host executed it.
     pub x87_page: u64,
     /// Not zero while the guest's x87 unit is in the host's.
     pub has_x87: u32,

@@ -187,6 +187,7 @@ impl Rewriter {
             number: 0,
             touches_x87: false,
             has_x87: false,
+            has_x87_page: false,
         };
         work.ways_in();
         for (n, step) in steps.iter().enumerate() {
@@ -218,6 +219,8 @@ struct Work<'a> {
     touches_x87: bool,
     /// Whether the guest's x87 unit is known to be in the host's.
     has_x87: bool,
+    /// Whether [`Frame::x87_page`](crate::Frame::x87_page) is known to be this block's.
+    has_x87_page: bool,
 }
 
 /// A site whose code is yet to be placed.

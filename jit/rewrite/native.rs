@@ -6,7 +6,7 @@ use iced_x86::{Code, IcedError, Instruction, Mnemonic, OpAccess, OpKind, Registe
 
 use super::{
     Row, SiteKind, Work,
-    plan::Step,
+    plan::{self, Step},
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
 
@@ -23,7 +23,7 @@ impl Work<'_> {
     /// The instruction itself, with other registers and its memory operand where the probe found it.
     pub(super) fn native(&mut self, step: &Step) {
         let (bytes, flags) = (self.here() as usize, self.flags);
-        let has_x87 = self.has_x87;
+        let x87 = (self.has_x87, self.has_x87_page);
         let (sites, numbers, rows) = (self.out.sites.len(), self.out.site_numbers.len(), self.out.rows.len());
         if self.try_native(step).is_err() {
             // The host cannot be given it in this form.
@@ -32,7 +32,8 @@ impl Work<'_> {
             self.out.site_numbers.truncate(numbers);
             self.out.rows.truncate(rows);
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
-            (self.flags, self.has_x87) = (flags, has_x87);
+            self.flags = flags;
+            (self.has_x87, self.has_x87_page) = x87;
             self.interpret();
         }
     }
@@ -95,6 +96,12 @@ impl Work<'_> {
         if let Some(site) = site {
             self.resume_here(site);
         }
+        // Not before it: where it faults, the unit remembers another.
+        if step.touches_x87 && !self.has_x87_page && plan::is_remembered(&self.source.originals[self.number]) {
+            let (page, x87_page) = (self.layout.page(), self.layout.x87_page());
+            dynasm!(self.code ; .arch x64 ; gs mov r11, [page] ; gs mov [x87_page], r11);
+            self.has_x87_page = true;
+        }
         Ok(())
     }
 
@@ -117,12 +124,11 @@ impl Work<'_> {
     fn want_x87(&mut self) {
         self.give_up_host_flags();
         let site = self.site(SiteKind::LoadX87);
-        let (has_x87, page, x87_page) = (self.layout.has_x87(), self.layout.page(), self.layout.x87_page());
+        let has_x87 = self.layout.has_x87();
         dynasm!(self.code ; .arch x64 ; gs cmp DWORD [has_x87], 0 ; .bytes [0x0fu8, 0x84]); // JE
         let absent = self.code.displacement();
         self.stub(site, absent);
         self.resume_here(site);
-        dynasm!(self.code ; .arch x64 ; gs mov r11, [page] ; gs mov [x87_page], r11);
         self.has_x87 = true;
     }
 

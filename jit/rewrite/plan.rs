@@ -247,6 +247,14 @@ fn touches_x87(insn: &Instruction) -> bool {
         || (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && is_unit(insn.op_register(n)))
 }
 
+/// Whether the x87 unit remembers the instruction as its last: control and MMX instructions it does not.
+pub(super) fn is_remembered(insn: &Instruction) -> bool {
+    use CpuidFeature::{FPU, FPU287, FPU387};
+    let is_of_unit = insn.cpuid_features().iter().any(|feature| matches!(feature, FPU | FPU287 | FPU387));
+    is_of_unit
+        && !matches!(insn.mnemonic(), Mnemonic::Fnstcw | Mnemonic::Fldcw | Mnemonic::Fnstsw | Mnemonic::Fnclex | Mnemonic::Fninit)
+}
+
 fn is_wide_target(insn: &Instruction) -> bool {
     match insn.op0_kind() {
         OpKind::Register => insn.op0_register().is_gpr64(),
@@ -362,8 +370,11 @@ fn is_reencodable(host: &HostInstructions, insn: &Instruction) -> bool {
             | Vzeroall
             | Ldmxcsr
             | Vldmxcsr
-            | Emms
             | Wait
+            | Fldenv
+            | Fnstenv
+            | Frstor
+            | Fnsave
     ) && !is_bit_string(insn)
 }
 

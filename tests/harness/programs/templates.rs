@@ -110,6 +110,26 @@ const VEX: [Code; 4] = [
     Code::VEX_Vpaddq_xmm_xmm_xmmm128,
 ];
 
+/// With memory: loads, stores and sums of the x87 unit, and its control word.
+const X87_MEMORY: [Code; 9] = [
+    Code::Fld_m64fp,
+    Code::Fld_m32fp,
+    Code::Fild_m32int,
+    Code::Fadd_m64fp,
+    Code::Fmul_m32fp,
+    Code::Fstp_m64fp,
+    Code::Fistp_m32int,
+    Code::Fnstcw_m2byte,
+    Code::Fst_m32fp,
+];
+
+/// Of the top of the stack with another register.
+const X87_STACK: [Code; 6] =
+    [Code::Fadd_st0_sti, Code::Fmul_st0_sti, Code::Fsub_st0_sti, Code::Fcomi_st0_sti, Code::Fxch_st0_sti, Code::Fcmovb_st0_sti];
+
+/// Of MMX registers.
+const MMX: [Code; 4] = [Code::Paddd_mm_mmm64, Code::Pxor_mm_mmm64, Code::Movq_mm_mmm64, Code::Punpcklbw_mm_mmm32];
+
 /// Without operands.
 const BARE: [Code; 8] = [Code::Cmc, Code::Stc, Code::Clc, Code::Lahf, Code::Sahf, Code::Cdq, Code::Cqo, Code::VEX_Vzeroupper];
 
@@ -151,7 +171,7 @@ fn settle(random: &mut Random, list: &mut List, code: Code) {
 pub fn straight(random: &mut Random, list: &mut List) {
     let width = random.below(4) as usize;
     let bytes = 1 << width;
-    match random.below(16) {
+    match random.below(17) {
         0..=2 => {
             let codes = random.pick(ARITHMETIC);
             let source = register(random, bytes);
@@ -211,6 +231,7 @@ pub fn straight(random: &mut Random, list: &mut List) {
         }
         13 => list.push(Instruction::with(random.pick(&BARE))),
         14 => stack(random, list),
+        15 => unit(random, list),
         _ => {
             let (target, base) = (register(random, 8), register(random, 8));
             let from =
@@ -218,6 +239,24 @@ pub fn straight(random: &mut Random, list: &mut List) {
             list.push(insn(Instruction::with2(random.pick(&[Code::Lea_r64_m]), target, from)));
         }
     }
+}
+
+/// An instruction of the x87 unit or of MMX.
+fn unit(random: &mut Random, list: &mut List) {
+    let register = |random: &mut Random, first: Register| first + random.below(8) as u32;
+    let made = match random.below(8) {
+        0..=2 => Instruction::with1(random.pick(&X87_MEMORY), memory(random)),
+        3 | 4 => Instruction::with2(random.pick(&X87_STACK), Register::ST0, register(random, Register::ST0)),
+        5 => {
+            // An environment, and with it where the last instruction was.
+            let at = MemoryOperand::with_base_displ(Register::RBX, 256);
+            list.push(insn(Instruction::with1(Code::Fnstenv_m28byte, at)));
+            Instruction::with1(Code::Fldcw_m2byte, at)
+        }
+        6 => Ok(Instruction::with(random.pick(&[Code::Emms, Code::Fninit, Code::Fld1, Code::Fldpi, Code::Wait]))),
+        _ => Instruction::with2(random.pick(&MMX), register(random, Register::MM0), memory(random)),
+    };
+    list.push(insn(made));
 }
 
 /// What is pushed is popped.
