@@ -13,6 +13,10 @@
     all(target_arch = "x86_64", target_os = "linux"),
     expect(clippy::useless_conversion, reason = "the assembler's macro converts the numbers of registers")
 )]
+#![cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    expect(dead_code, reason = "the offsets are for code that only such hosts run")
+)]
 
 mod layout;
 

@@ -23,6 +23,7 @@ use dragoman_frontend::{
     semantics::{Table, segmentation::segment_fault},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use events::NO_LIMIT;
 use processor::Processor;
 
