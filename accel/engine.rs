@@ -177,8 +177,12 @@ pub trait Vcpu: Send {
     fn save(&mut self) -> Result<VcpuState, AccelError>;
     /// Replaces the complete state.
     fn load(&mut self, state: &VcpuState) -> Result<(), AccelError>;
-    /// How many instructions it has executed.
+    /// How many instructions it has executed, as far as they were counted.
     fn instructions(&self) -> u64;
+    /// What else it has counted, and under which names.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// What it remembers of the way to where it is.
     fn trace(&self) -> Trace;
 }

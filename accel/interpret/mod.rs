@@ -261,6 +261,6 @@ impl Vcpu for InterpretedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        Trace { branches: self.cpu.branches.recent(), exception: self.cpu.last_exception, instructions: self.instructions }
+        Trace { branches: self.cpu.branches.recent(), exception: self.cpu.last_exception, instructions: Some(self.instructions) }
     }
 }

@@ -5,6 +5,7 @@
 //! its.
 
 mod code;
+mod exits;
 mod heat;
 mod layout;
 mod vcpu;

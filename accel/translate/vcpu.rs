@@ -19,6 +19,7 @@ use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFla
 
 use super::{
     code::{Code, Place, Translated},
+    exits::Exits,
     heat::Heat,
 };
 use crate::{
@@ -56,6 +57,7 @@ pub(super) struct TranslatedVcpu {
     heat: Heat,
     /// For each view.
     jumps: [Box<JumpCache>; 3],
+    exits: Exits,
     /// How often the code cache had been emptied when the jump caches were last known to be right.
     emptied: u64,
     steps: bool,
@@ -72,13 +74,13 @@ impl TranslatedVcpu {
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, emptied: 0, steps }
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, exits: Exits::default(), emptied: 0, steps }
     }
 
     /// The interpreter's part, and the translator's, which makes blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Run<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, emptied, .. } = self;
-        (inner, Run { code, rewriter, heat, jumps, emptied, limit })
+        let Self { inner, code, rewriter, heat, jumps, exits, emptied, .. } = self;
+        (inner, Run { code, rewriter, heat, jumps, exits, emptied, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -92,6 +94,7 @@ struct Run<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     jumps: &'a mut [Box<JumpCache>; 3],
+    exits: &'a mut Exits,
     emptied: &'a mut u64,
     /// How many instructions a block has at most.
     limit: usize,
@@ -294,11 +297,15 @@ impl Run<'_> {
     fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival {
         let number = vcpu.cpu.frame.site as u32;
         let place = if number == Site::FAULTED {
+            self.exits.count_refused();
             self.code.cache().faulted_at(vcpu.cpu.frame.faulted)
         } else {
             self.code.cache().left_at(number)
         };
         let Some(place) = place else { unreachable!("code is left at places that were put into the cache with it: {number:#x}") };
+        if number != Site::FAULTED {
+            self.exits.count(place.site.kind);
+        }
         self.take_flags(vcpu, place.site.flags);
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
@@ -516,7 +523,19 @@ impl Vcpu for TranslatedVcpu {
         self.inner.instructions()
     }
 
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.code.cache().counts();
+        let cache = [
+            ("blocks", counts.blocks),
+            ("bytes", counts.bytes),
+            ("invalidated", counts.invalidated),
+            ("emptied", counts.emptied),
+        ];
+        cache.into_iter().chain(self.exits.named()).collect()
+    }
+
     fn trace(&self) -> Trace {
-        self.inner.trace()
+        // Translated code counts nothing, and notes no branches.
+        Trace { instructions: None, branches: Vec::new(), ..self.inner.trace() }
     }
 }

@@ -11,15 +11,18 @@ use crate::{
 impl Scene<'_> {
     /// A line for each exception of the chain, and one more for what was wrong with memory where that was it.
     pub(super) fn triple_fault(&self, chain: &[Link]) -> Vec<String> {
-        let mut lines = vec![format!(
-            "triple fault: the processor shut down after {} instructions; each line follows from the one before",
-            self.trace.instructions
-        )];
+        let mut lines =
+            vec![format!("triple fault: the processor shut down{}; each line follows from the one before", self.after())];
         for (n, link) in chain.iter().enumerate() {
             let before = n.checked_sub(1).map(|n| chain[n].event);
             lines.extend(self.link(link, before));
         }
         lines
+    }
+
+    /// After how many instructions, where they were counted.
+    fn after(&self) -> String {
+        self.trace.instructions.map_or_else(String::new, |count| format!(" after {count} instructions"))
     }
 
     fn link(&self, link: &Link, before: Option<Event>) -> Vec<String> {
@@ -59,10 +62,8 @@ impl Scene<'_> {
     pub(super) fn halt(&self) -> Vec<String> {
         let state = self.state;
         let place = format!("{:04x}:{:x}", state.segment(SegmentIndex::Cs).selector, state.rip.wrapping_sub(1));
-        let mut lines = vec![format!(
-            "the guest halted at {place} with interrupts off (RFLAGS.IF = 0) after {} instructions; nothing can wake it",
-            self.trace.instructions
-        )];
+        let mut lines =
+            vec![format!("the guest halted at {place} with interrupts off (RFLAGS.IF = 0){}; nothing can wake it", self.after())];
         let Some(raised) = &self.trace.exception else {
             lines.push("  no exception was raised before".into());
             return lines;

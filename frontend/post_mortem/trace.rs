@@ -61,8 +61,8 @@ pub struct Trace {
     pub branches: Vec<Branch>,
     /// The last exception that was delivered.
     pub exception: Option<Raised>,
-    /// How many instructions were executed.
-    pub instructions: u64,
+    /// How many instructions were executed, where they were counted.
+    pub instructions: Option<u64>,
 }
 
 #[cfg(test)]

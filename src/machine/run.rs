@@ -272,8 +272,13 @@ impl Machine {
         if !self.config.stats && self.config.stats_json.is_none() {
             return;
         }
-        let instructions = self.vcpu.as_ref().map_or(0, |vcpu| vcpu.instructions());
-        let report = Report { engine: self.config.engine.name(), instructions, elapsed };
+        let vcpu = self.vcpu.as_ref();
+        let report = Report {
+            engine: self.config.engine.name(),
+            instructions: vcpu.map_or(Some(0), |vcpu| vcpu.trace().instructions),
+            counters: vcpu.map_or_else(Vec::new, |vcpu| vcpu.counters()),
+            elapsed,
+        };
         if self.config.stats {
             eprint!("{report}");
         }

@@ -199,6 +199,13 @@ fn bytes_go_where_they_are_told_and_nowhere_else() {
     assert_eq!(output.stdout, b"S");
     assert!(String::from_utf8_lossy(&output.stderr).contains("instructions"));
     assert!(fs::read_to_string(json).expect("written").starts_with("{\"version\": 1, \"engine\": \"interp\""));
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        let json = folder.join("counters");
+        let output = run(&["run", &guest, "--debug-exit", "--accel", "jit", "--stats", "--stats-json", &text(&json)]);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("instructions  not counted"));
+        let counters = fs::read_to_string(json).expect("written");
+        assert!(counters.contains("\"instructions\": null") && counters.contains("\"blocks\": "), "{counters}");
+    }
     fs::remove_dir_all(folder).expect("ours");
 }
 
