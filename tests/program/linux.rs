@@ -17,7 +17,7 @@ pub fn boot(name: &str) -> Option<Guest> {
 }
 
 /// The same by the engine called `engine`.
-fn boot_on(engine: &str, name: &str) -> Option<Guest> {
+pub fn boot_on(engine: &str, name: &str) -> Option<Guest> {
     if is_emulated_host() {
         return None;
     }

@@ -5,7 +5,7 @@
 
 use crate::{
     guest::guests,
-    linux::{COMMAND, boot},
+    linux::{COMMAND, boot_on},
 };
 
 const GUEST: &str = "debian-v3-amd64";
@@ -15,8 +15,19 @@ const LINES: usize = 300;
 #[test]
 #[ignore = "full tier: its packages are not among those of the quick one"]
 fn programs_for_x86_64_v3_print_what_they_print_on_the_host() {
+    prints_the_same("interp");
+}
+
+#[test]
+#[ignore = "full tier: its packages are not among those of the quick one"]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn the_translator_prints_what_the_host_prints() {
+    prints_the_same("jit");
+}
+
+fn prints_the_same(engine: &str) {
     let Some(root) = guests(GUEST).map(|folder| folder.join("root")) else { return };
-    let Some(mut guest) = boot(GUEST) else { return };
+    let Some(mut guest) = boot_on(engine, GUEST) else { return };
     // The kernel's words would stand between the lines.
     guest.ask("dmesg -n 1", COMMAND);
     guest.ask("sh /v3/run.sh > /tmp/out 2> /tmp/errors", COMMAND);
