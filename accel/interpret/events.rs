@@ -35,6 +35,9 @@ impl InterpretedVcpu {
     /// Runs until told to stop; `run` runs instructions until something other than running them is to be done.
     pub fn run_by(&mut self, stop: &StopToken, mut run: impl FnMut(&mut Self) -> BlockEnd) -> ExitReason {
         loop {
+            if self.cpu.has_changed {
+                self.cpu.settle();
+            }
             if self.cpu.must_attend || self.cpu.inbox.has_any() {
                 if let Some(reason) = self.attend(stop, false) {
                     return reason;
@@ -140,6 +143,7 @@ impl InterpretedVcpu {
             }
         }
         self.cpu.derive();
+        self.cpu.has_changed = false;
         self.cpu.frame.waits = self.cpu.has_interrupt().into();
         let state = &self.cpu.state;
         self.cpu.must_attend = state.events.shadow != InterruptShadow::None
@@ -221,6 +225,25 @@ impl InterpretedVcpu {
 }
 
 impl Processor {
+    /// Takes over what a helper changed. Where that may have let anything in, it is attended to next: interrupts that came
+    /// since are signals.
+    pub fn settle(&mut self) {
+        self.has_changed = false;
+        let (state, events) = (&self.state, &self.state.events);
+        let is_plain = events.activity == Activity::Running
+            && events.shadow == InterruptShadow::None
+            && events.pending_debug.is_empty()
+            && !events.nmi_pending
+            && !state.rflags.intersects(RFlags::TF | RFlags::RF)
+            && !state.dr7.has_any();
+        let lets_in = state.rflags.contains(RFlags::IF) && self.frame.waits != 0;
+        if is_plain && !lets_in && !self.must_attend {
+            self.derive();
+        } else {
+            self.must_attend = true;
+        }
+    }
+
     /// Sleeps until something happens, or `at_most` has passed where that is given.
     pub(super) fn sleep(&mut self, at_most: Option<Duration>) {
         let world = self.context.world.clone();

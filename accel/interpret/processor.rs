@@ -54,8 +54,10 @@ pub(crate) struct Processor {
     pub must_leave: bool,
     /// What translated code needs beside the state.
     pub frame: dragoman_jit::Frame,
-    /// The state may have changed in ways that the derived fields do not show yet, or an interrupt may be let in.
+    /// There may be something to do before the next instruction, or but for the next.
     pub must_attend: bool,
+    /// The state may have changed in ways that the derived fields do not show yet, or that let something in.
+    pub has_changed: bool,
 }
 
 impl Processor {
@@ -80,6 +82,7 @@ impl Processor {
             must_leave: false,
             frame: dragoman_jit::Frame::default(),
             must_attend: true,
+            has_changed: true,
         }
     }
 
@@ -447,7 +450,7 @@ impl Machine for Processor {
         }
         self.load_flags();
         // Only the last instruction of a block may change what the next bytes mean or let an interrupt in.
-        self.must_attend |= self.is_block_end;
+        self.has_changed |= self.is_block_end;
         result
     }
 }

@@ -378,10 +378,17 @@ impl Run<'_> {
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
             let at = cpu.state.rip;
+            if cpu.has_changed {
+                cpu.settle();
+            }
             if cpu.must_attend || !matches!(end, BlockEnd::Done) {
                 return Next::Leave(end);
             }
-            cpu.frame.page = at & !(PAGE_SIZE - 1);
+            self.forget(vcpu);
+            if !can_translate(vcpu) {
+                return Next::Leave(end);
+            }
+            self.start(vcpu, at);
             return self.follow(vcpu, at, |_, block, _| block.with_saved_flags);
         }
         let had_x87 = place.site.touches_x87 && vcpu.cpu.frame.has_x87 != 0;
