@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::guest::{Guest, dragoman, guests, refused, run};
+use crate::guest::{Guest, dragoman, guests, is_emulated_host, refused, run};
 
 /// A folder of our own, made anew.
 fn folder(name: &str) -> PathBuf {
@@ -276,7 +276,8 @@ fn a_signal_ends_the_program_by_that_signal() {
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
         let mut child =
             dragoman().args(["run", &spin, "--timeout", "30"]).stdin(Stdio::null()).spawn().expect("the program can be started");
-        std::thread::sleep(Duration::from_millis(300));
+        // Until it listens to signals; an emulated host takes its time.
+        std::thread::sleep(Duration::from_millis(if is_emulated_host() { 3000 } else { 300 }));
         Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().expect("there is kill");
         assert_eq!(child.wait().expect("ours").signal(), Some(number));
     }
