@@ -91,6 +91,8 @@ pub struct Frame {
     pub waits: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
+    /// For groups of accesses: how far the host's addresses are from the guest's.
+    pub(crate) distances: [u64; 4],
     /// The host's stack pointer outside.
     pub(crate) host_stack: u64,
     /// The host's MXCSR outside.
@@ -123,6 +125,7 @@ frame_offsets!(
     has_x87,
     waits,
     has_upper_halves,
+    distances,
     host_stack,
     host_mxcsr
 );
@@ -131,6 +134,11 @@ impl Layout {
     /// The offset of general-purpose register `n`.
     pub(crate) const fn gpr(&self, n: u8) -> i32 {
         self.gpr + 8 * n as i32
+    }
+
+    /// The offset of slot `n` of [`Frame::distances`].
+    pub(crate) const fn distance(&self, n: u8) -> i32 {
+        self.distances() + 8 * n as i32
     }
 
     /// The offset of vector register `n`.

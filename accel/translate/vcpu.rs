@@ -43,8 +43,8 @@ enum Arrival {
     LoadX87(Place),
     /// At this RIP, because somebody wants attention.
     At(u64),
-    /// At this RIP, to which the exit at the site with this number can lead straight.
-    Linkable(u64, u32),
+    /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
+    Linkable(u64, u32, bool),
     /// At this RIP, by an indirect jump.
     Jump(u64),
 }
@@ -113,7 +113,7 @@ impl Run<'_> {
             return vcpu.run_block(NO_LIMIT);
         }
         let at = vcpu.cpu.state.rip;
-        let block = match self.find(vcpu, at) {
+        let block = match self.find(vcpu, at, true) {
             Ok(Some(block)) => block,
             Ok(None) => return vcpu.run_block(NO_LIMIT),
             Err(fault) => return BlockEnd::Fault(fault),
@@ -278,14 +278,14 @@ impl Run<'_> {
                 },
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
-            Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block, _| {
+            Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
                 run.code.cache().link(number, &block.key);
                 block.with_saved_flags
             }),
             Arrival::Jump(at) => {
                 let view = vcpu.cpu.view as usize;
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
-                self.follow(vcpu, at, |run, block, is_global| {
+                self.follow(vcpu, at, true, |run, block, is_global| {
                     run.jumps[view].learn(at, block.from_jump, is_global);
                     block.with_saved_flags
                 })
@@ -312,7 +312,9 @@ impl Run<'_> {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
             SiteKind::LoadX87 => return Arrival::LoadX87(place),
             SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
-            SiteKind::Link { target, .. } => Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number),
+            SiteKind::Link { target, is_grouped, .. } => {
+                Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
+            }
             SiteKind::Jump { moved } => {
                 let at = vcpu.cpu.frame.target;
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
@@ -323,19 +325,25 @@ impl Run<'_> {
                 Arrival::Jump(at)
             }
         };
-        let (Arrival::At(at) | Arrival::Linkable(at, _) | Arrival::Jump(at)) = arrival else { return arrival };
+        let (Arrival::At(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else { return arrival };
         vcpu.cpu.state.rip = at;
         arrival
     }
 
     /// Goes on at RIP `at`, where there is a block or should be one: at the address that `take` chooses, which is also told
     /// whether the block's page is global.
-    fn follow(&mut self, vcpu: &mut InterpretedVcpu, at: u64, take: impl FnOnce(&mut Self, &Translated, bool) -> u64) -> Next {
+    fn follow(
+        &mut self,
+        vcpu: &mut InterpretedVcpu,
+        at: u64,
+        is_grouped: bool,
+        take: impl FnOnce(&mut Self, &Translated, bool) -> u64,
+    ) -> Next {
         if vcpu.cpu.inbox.has_any() {
             return Next::Leave(BlockEnd::Done);
         }
         let latest = vcpu.cpu.state.events.page_fault_address;
-        match self.find(vcpu, at) {
+        match self.find(vcpu, at, is_grouped) {
             Ok(Some(block)) => {
                 let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
                 Next::Code(take(self, &block, is_global))
@@ -351,8 +359,12 @@ impl Run<'_> {
     /// The guest's flags into its state, from where the code had them.
     fn take_flags(&mut self, vcpu: &mut InterpretedVcpu, home: FlagHome) {
         let cpu = &mut vcpu.cpu;
-        let saved = if home == FlagHome::Host { cpu.frame.host_flags } else { cpu.frame.flags };
-        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | saved.image();
+        let flags = match home {
+            FlagHome::Host => cpu.frame.host_flags.image(),
+            FlagHome::Memory | FlagHome::Both => cpu.frame.flags.image(),
+            FlagHome::Recipe(recipe) => recipe.flags(&cpu.state.gpr),
+        };
+        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
     }
 
     /// Executes the instruction at `place`.
@@ -389,7 +401,7 @@ impl Run<'_> {
                 return Next::Leave(end);
             }
             self.start(vcpu, at);
-            return self.follow(vcpu, at, |_, block, _| block.with_saved_flags);
+            return self.follow(vcpu, at, true, |_, block, _| block.with_saved_flags);
         }
         let had_x87 = place.site.touches_x87 && vcpu.cpu.frame.has_x87 != 0;
         if had_x87 {
@@ -437,12 +449,12 @@ impl Run<'_> {
     }
 
     /// The translated block at RIP `at`; `None` where the interpreter is to run what is there.
-    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Option<Translated>, Fault> {
-        let key = self.key(vcpu, at)?;
+    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64, is_grouped: bool) -> Result<Option<Translated>, Fault> {
+        let key = Key { is_grouped, ..self.key(vcpu, at)? };
         if let Some(block) = self.known(&key) {
             return Ok(Some(block));
         }
-        Ok(if self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
+        Ok(if !is_grouped || self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
     }
 
     fn known(&self, key: &Key) -> Option<Translated> {
@@ -455,7 +467,7 @@ impl Run<'_> {
             Some(code) => code,
             None => vcpu.fetch(at)?,
         };
-        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8 })
+        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8, is_grouped: true })
     }
 
     /// Translates the block of `key`, where it lies in one page.
@@ -477,6 +489,7 @@ impl Run<'_> {
             page_offset: key.at.page_offset() as u16,
             view: usize::from(key.view),
             cpl: key.mode.cpl(),
+            is_grouped: key.is_grouped,
         };
         let translation = self.rewriter.rewrite(source);
         let table = &vcpu.table;

@@ -36,6 +36,8 @@ pub struct Key {
     pub mode: Mode,
     /// Which tables it accesses memory through.
     pub view: u8,
+    /// Whether one probe may find what several of its instructions access.
+    pub is_grouped: bool,
 }
 
 /// A block's place in the cache.
@@ -192,7 +194,7 @@ impl<P> CodeCache<P> {
         target.from.push((from, exit));
         let entry = match block.exits[usize::from(exit)].flags {
             FlagHome::Host => target.block.with_host_flags,
-            FlagHome::Memory | FlagHome::Both => target.block.with_saved_flags,
+            FlagHome::Memory | FlagHome::Both | FlagHome::Recipe(_) => target.block.with_saved_flags,
         };
         self.point(&block, exit, entry);
     }

@@ -10,7 +10,7 @@ fn memory() -> Arc<CodeMemory> {
 }
 
 fn key(at: u64) -> Key {
-    Key { at: GuestPhys(at), mode: Mode::default(), view: 0 }
+    Key { at: GuestPhys(at), mode: Mode::default(), view: 0, is_grouped: true }
 }
 
 /// Code of one jump, to an exit at `target` whose site is the only one; its stub comes right behind it.
@@ -25,7 +25,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         with_host_flags: 0,
         with_saved_flags: 1,
         from_jump: 2,
-        sites: vec![Site { kind: SiteKind::Link { target, exit: 0 }, insn: 0, flags, touches_x87: false, resume: None }],
+        sites: vec![Site { kind: SiteKind::Link { target, exit: 0, is_grouped: true }, insn: 0, flags, touches_x87: false, resume: None }],
         exits: vec![Exit { patch: 4, stub, flags }],
         rows: Vec::new(),
     }

@@ -5,7 +5,8 @@ use dynasmrt::DynasmApi;
 use iced_x86::{ConditionCode, OpKind};
 
 use super::{
-    Exit, FlagHome, SiteKind, Stub, Work,
+    Detour, DetourKind, Exit, SiteKind, Stub, Work,
+    flags::FlagHome,
     plan::MemoryUse,
     registers::{Home, home, number},
 };
@@ -20,7 +21,7 @@ impl Work<'_> {
         self.go_on_at(self.branch_target(), 0);
     }
 
-    /// Jcc.
+    /// Jcc, behind which the block may go on.
     pub(super) fn branch(&mut self) {
         self.want_host_flags();
         let condition = self.original().condition_code() as u8 - ConditionCode::o as u8;
@@ -28,17 +29,15 @@ impl Work<'_> {
         if self.is_ahead(target) {
             self.code.align_end(6);
             self.code.extend([0x0f, 0x80 | condition]);
-            self.link(target);
-            self.fall_out();
-            return;
+            self.link(target, true);
+        } else {
+            self.code.extend([0x0f, 0x80 | condition]);
+            let jump = self.code.displacement();
+            self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Branch(target) });
         }
-        self.code.extend([0x0f, 0x80 | condition]);
-        let taken = self.code.displacement();
-        let flags = self.flags;
-        self.fall_out();
-        self.code.land(taken);
-        self.flags = flags;
-        self.go_on_at(target, 0);
+        if self.number + 1 == self.source.insns.len() {
+            self.fall_out();
+        }
     }
 
     /// JRCXZ, which has no long form.
@@ -108,21 +107,30 @@ impl Work<'_> {
 
     fn leave_to(&mut self, target: i32, moved: Option<i32>) {
         if (0..PAGE).contains(&target) {
-            self.code.align_end(5);
-            self.code.push(0xe9);
-            return self.link(target);
+            if !self.flags.memory {
+                self.want_host_flags();
+            }
+            return self.link_to(target, true);
         }
         let page = self.layout.page();
         dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
         self.jump_to_r10(moved);
     }
 
-    /// The displacement of a jump to the block at `target`, whose opcode has just been written.
-    fn link(&mut self, target: i32) {
+    /// A jump to the block at `target`, with accesses grouped there or not.
+    pub(super) fn link_to(&mut self, target: i32, is_grouped: bool) {
+        self.code.align_end(5);
+        self.code.push(0xe9);
+        self.link(target, is_grouped);
+    }
+
+    /// The displacement of a jump to the block at `target`, whose opcode has just been written. The flags are in the host's
+    /// or in memory.
+    fn link(&mut self, target: i32, is_grouped: bool) {
         let exit = self.out.exits.len();
-        let site = self.site(SiteKind::Link { target, exit: exit as u8 });
+        let site = self.site(SiteKind::Link { target, exit: exit as u8, is_grouped });
         let patch = self.code.displacement();
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, flags: self.flags });
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, flags: self.flags.home() });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 
@@ -137,9 +145,9 @@ impl Work<'_> {
 
     /// Leaves the code where somebody wants attention.
     fn attend(&mut self, target: i32) {
-        let site = self.site(SiteKind::Attend { target });
         let attention = self.layout.attention();
-        if self.flags == FlagHome::Host {
+        if self.flags.home() == FlagHome::Host && self.flags.recipe.is_none() {
+            let site = self.site(SiteKind::Attend { target });
             // Without touching a flag.
             dynasm!(self.code ; .arch x64
                 ; mov r11, rcx
@@ -153,7 +161,8 @@ impl Work<'_> {
             dynasm!(self.code ; .arch x64 ; mov rcx, r11);
             return;
         }
-        self.flags = FlagHome::Memory;
+        self.flags.host = false;
+        let site = self.site(SiteKind::Attend { target });
         dynasm!(self.code ; .arch x64
             ; gs mov r11, [attention]
             ; cmp DWORD [r11], 0

@@ -5,12 +5,22 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
 use super::{
-    SiteKind, Work,
+    Detour, DetourKind, SiteKind, Work,
+    groups::{Distance, Group},
     plan::MemoryUse,
-    registers::{Home, R10, R11, as_wide, home, number},
+    registers::{Home, R10, R11, R14, as_wide, home, number},
 };
 
 const PAGE: u32 = 4096;
+
+/// How long the encoder is to make a displacement beside a base register.
+pub(super) const fn displacement_size(displacement: i64) -> u32 {
+    match displacement {
+        0 => 0,
+        -128..=127 => 1,
+        _ => 8,
+    }
+}
 
 impl Work<'_> {
     /// A site for the instruction under way to be executed by the interpreter.
@@ -79,12 +89,7 @@ impl Work<'_> {
         scale: u32,
         displacement: i64,
     ) -> Result<(), IcedError> {
-        let size = match displacement {
-            0 => 0,
-            -128..=127 => 1,
-            _ => 8,
-        };
-        let size = if base == Register::None { 8 } else { size };
+        let size = if base == Register::None { 8 } else { displacement_size(displacement) };
         let memory = MemoryOperand::new(base, index, scale, displacement, size, false, Register::None);
         let insn = Instruction::with2(code, into, memory)?;
         self.encode(&insn)
@@ -93,6 +98,14 @@ impl Work<'_> {
     /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where the table does not
     /// know them the code is left at `site`. The host's flags are lost.
     pub(super) fn probe(&mut self, memory: MemoryUse, site: u8) {
+        let (table, jump) = self.look_up(memory);
+        self.stub(site, jump);
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
+    }
+
+    /// Looks for the bytes at the linear address in R10 in the table that is returned with the jump for when it does not
+    /// know them. Where it does, R10 becomes their offset in the page, and R11 that of the page's entry in the table.
+    fn look_up(&mut self, memory: MemoryUse) -> (i32, usize) {
         let table = if memory.is_write { self.tables.write } else { self.tables.read };
         let last = (PAGE - memory.size) as i32;
         dynasm!(self.code ; .arch x64
@@ -103,8 +116,56 @@ impl Work<'_> {
             ; cmp r10, last
             ; .bytes [0x0fu8, 0x87] // JA
         );
-        let jump = self.code.displacement();
-        self.stub(site, jump);
-        dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
+        (table, self.code.displacement())
+    }
+
+    /// Where the instruction under way is in a group: the group, with its range found where the instruction leads it. The
+    /// host's flags are lost then; R10 and R11 are.
+    pub(super) fn join_group(&mut self) -> Option<Group> {
+        let member = self.groups.member(self.number)?;
+        if member.is_leader {
+            self.lead(&member.group);
+        }
+        Some(member.group)
+    }
+
+    fn lead(&mut self, group: &Group) {
+        self.give_up_host_flags();
+        let (Home::Host(base), low) = (home(group.base), group.low) else { unreachable!("bases of groups are in the host's") };
+        dynasm!(self.code ; .arch x64 ; lea r10, [Rq(base) + low]);
+        let (table, jump) = self.look_up(MemoryUse { size: group.length, is_write: group.is_write });
+        self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Ungrouped });
+        match group.distance {
+            Distance::Register => {
+                dynasm!(self.code ; .arch x64 ; gs mov r14, [r11 + table + 8] ; gs sub r14, [r11 + table]);
+            }
+            Distance::Slot(n) => {
+                let slot = self.layout.distance(n);
+                dynasm!(self.code ; .arch x64
+                    ; gs mov r10, [r11 + table + 8]
+                    ; gs sub r10, [r11 + table]
+                    ; gs mov [slot], r10
+                );
+            }
+        }
+    }
+
+    /// The register that holds a group's distance from guest to host address; R11 is lost where it is not there yet.
+    pub(super) fn distance(&mut self, group: &Group) -> u8 {
+        match group.distance {
+            Distance::Register => R14,
+            Distance::Slot(n) => {
+                let slot = self.layout.distance(n);
+                dynasm!(self.code ; .arch x64 ; gs mov r11, [slot]);
+                R11
+            }
+        }
+    }
+
+    /// Goes on at the instruction under way in a block without groups.
+    pub(super) fn go_on_ungrouped(&mut self) {
+        self.leave_flags_in_memory();
+        let own = i32::from(self.source.page_offset) + i32::from(self.source.insns[self.number].start);
+        self.link_to(own, false);
     }
 }

@@ -19,9 +19,11 @@
 mod buffer;
 mod control;
 mod flags;
+mod groups;
 mod memory;
 mod native;
 mod plan;
+mod recipe;
 mod registers;
 mod rflags;
 mod stack;
@@ -35,9 +37,12 @@ use iced_x86::{Encoder, InstructionInfoFactory};
 
 pub use flags::FlagHome;
 pub use plan::HostInstructions;
+pub use recipe::Recipe;
 
 use crate::{Layout, Tables};
 use buffer::Buffer;
+use flags::{Effect, Flags};
+use groups::Groups;
 use plan::{Plan, Step};
 
 /// One of the decoder's own instructions.
@@ -56,6 +61,8 @@ pub struct Source<'a> {
     pub view: usize,
     /// The privilege level.
     pub cpl: u8,
+    /// Whether one probe may find what several instructions access.
+    pub is_grouped: bool,
 }
 
 /// What is done at a place where translated code is left.
@@ -73,6 +80,8 @@ pub enum SiteKind {
         target: i32,
         /// Which of the block's exits it is.
         exit: u8,
+        /// Whether accesses are grouped in the block that it goes to.
+        is_grouped: bool,
     },
     /// Somebody wants attention; the code goes on at this offset.
     Attend {
@@ -175,6 +184,7 @@ impl Rewriter {
             // It may be the last because of what it changes.
             last.plan = Plan::InterpretLast;
         }
+        let groups = if source.is_grouped { Groups::of(&steps, source.originals) } else { Groups::default() };
         let mut work = Work {
             layout: &self.layout,
             tables: self.layout.tables[source.view],
@@ -183,7 +193,10 @@ impl Rewriter {
             code: Buffer::default(),
             out: Translation::default(),
             flags: flags::at_start(&steps),
+            seen: flags::seen(&steps),
+            groups,
             stubs: Vec::new(),
+            detours: Vec::new(),
             number: 0,
             touches_x87: false,
             has_x87: false,
@@ -210,7 +223,12 @@ struct Work<'a> {
     code: Buffer,
     out: Translation,
     /// Where the flags are at this place of the code.
-    flags: FlagHome,
+    flags: Flags,
+    /// For each instruction, and for the end: whether anybody can see the flags as they are before it.
+    seen: Vec<bool>,
+    groups: Groups,
+    /// Code to be put behind the block's own, before that of `stubs`.
+    detours: Vec<Detour>,
     /// Code to be put behind the block's own: at this site's stub come the jumps with displacements here.
     stubs: Vec<Stub>,
     /// The number of the instruction.
@@ -221,6 +239,24 @@ struct Work<'a> {
     has_x87: bool,
     /// Whether [`Frame::x87_page`](crate::Frame::x87_page) is known to be this block's.
     has_x87_page: bool,
+}
+
+/// A way on that is taken rarely, whose code is yet to be placed.
+struct Detour {
+    /// The 32-bit displacement that leads to it.
+    jump: usize,
+    /// The number of the instruction.
+    number: usize,
+    /// Where the flags are there.
+    flags: Flags,
+    kind: DetourKind,
+}
+
+enum DetourKind {
+    /// A branch to this offset from the page's first byte.
+    Branch(i32),
+    /// The instruction leads a group whose range was not found.
+    Ungrouped,
 }
 
 /// A site whose code is yet to be placed.
@@ -235,20 +271,19 @@ struct Stub {
 impl Work<'_> {
     /// The block's ways in. Flags that are not where the block wants them are brought there.
     fn ways_in(&mut self) {
-        let wanted = self.flags;
+        let wanted = std::mem::replace(&mut self.flags, Flags::MEMORY);
         let own = i32::from(self.source.page_offset);
         self.out.from_jump = self.here();
         let page = self.layout.page();
         dynasm!(self.code ; .arch x64 ; lea r10, [r10 - own] ; gs mov [page], r10);
         self.out.with_saved_flags = self.here();
-        if wanted == FlagHome::Host {
-            self.flags = FlagHome::Memory;
+        if wanted == Flags::HOST {
             self.want_host_flags();
         }
-        let over = (wanted == FlagHome::Memory).then(|| self.code.jump_forward());
+        let over = (wanted == Flags::MEMORY).then(|| self.code.jump_forward());
         self.out.with_host_flags = self.here();
         if let Some(over) = over {
-            self.flags = FlagHome::Host;
+            self.flags = Flags::HOST;
             self.save_flags();
             self.code.land(over);
         }
@@ -256,6 +291,14 @@ impl Work<'_> {
     }
 
     fn insn(&mut self, step: &Step) {
+        self.before_writing(step);
+        self.emit(step);
+        if matches!(step.effect, Effect::None | Effect::Reads) {
+            self.after_writing(step.written);
+        }
+    }
+
+    fn emit(&mut self, step: &Step) {
         match step.plan {
             Plan::Nothing => {}
             Plan::Native => self.native(step),
@@ -300,10 +343,11 @@ impl Work<'_> {
         self.out.sites.push(Site {
             kind,
             insn: self.number as u8,
-            flags: self.flags,
+            flags: self.flags.home(),
             touches_x87: self.touches_x87,
             resume: None,
         });
+        debug_assert!(self.out.sites.len() <= 1 << Site::BITS, "more sites than their numbers can tell apart");
         (self.out.sites.len() - 1) as u8
     }
 
@@ -313,7 +357,7 @@ impl Work<'_> {
         self.leave_code(site);
         self.resume_here(site);
         // Whoever comes back brings the flags to both places.
-        self.flags = FlagHome::Both;
+        self.flags = Flags::BOTH;
     }
 
     /// Leaves a repeated instruction to the interpreter until it is done, and goes on behind it.
@@ -321,7 +365,7 @@ impl Work<'_> {
         let site = self.site(SiteKind::Repeat);
         self.leave_code(site);
         self.resume_here(site);
-        self.flags = FlagHome::Both;
+        self.flags = Flags::BOTH;
         self.fall_out();
     }
 
@@ -330,8 +374,11 @@ impl Work<'_> {
         self.leave_code(site);
     }
 
-    /// Where the code goes on once `site` is done with.
+    /// Where the code goes on once `site` is done with. What a group's leader found is no longer known then.
     fn resume_here(&mut self, site: u8) {
+        if self.groups.is_open_after(self.number) {
+            return;
+        }
         let here = self.here();
         self.out.sites[usize::from(site)].resume = Some(here);
     }
@@ -357,6 +404,14 @@ impl Work<'_> {
     }
 
     fn finish(mut self) -> Translation {
+        for detour in std::mem::take(&mut self.detours) {
+            self.code.land(detour.jump);
+            (self.number, self.flags) = (detour.number, detour.flags);
+            match detour.kind {
+                DetourKind::Branch(target) => self.go_on_at(target, 0),
+                DetourKind::Ungrouped => self.go_on_ungrouped(),
+            }
+        }
         for stub in std::mem::take(&mut self.stubs) {
             let here = self.here();
             for jump in &stub.jumps {
