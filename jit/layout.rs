@@ -81,8 +81,8 @@ pub struct Frame {
     pub attention: u64,
     /// The host address of the way out of translated code.
     pub exit: u64,
-    /// The host address of the code that finds out where an indirect jump goes on.
-    pub jump: u64,
+    /// The host address of the code that does the same for a return that the stack of returns does not know.
+    pub return_elsewhere: u64,
     /// [`Frame::page`] of the x87 instruction that the unit remembers, where the host executed it.
     pub x87_page: u64,
     /// Not zero while the guest's x87 unit is in the host's.
@@ -93,6 +93,9 @@ pub struct Frame {
     pub has_upper_halves: u32,
     /// For groups of accesses: how far the host's addresses are from the guest's.
     pub(crate) distances: [u64; 4],
+    /// The host's stack pointer while the stack of returns is empty, and how far it may go down.
+    pub(crate) return_base: u64,
+    pub(crate) return_limit: u64,
     /// The host's stack pointer outside.
     pub(crate) host_stack: u64,
     /// The host's MXCSR outside.
@@ -120,12 +123,14 @@ frame_offsets!(
     jumps,
     attention,
     exit,
-    jump,
     x87_page,
     has_x87,
     waits,
     has_upper_halves,
     distances,
+    return_elsewhere,
+    return_base,
+    return_limit,
     host_stack,
     host_mxcsr
 );

@@ -315,6 +315,11 @@ impl Run<'_> {
             SiteKind::Link { target, is_grouped, .. } => {
                 Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
             }
+            SiteKind::Return { .. } => {
+                let at = vcpu.cpu.frame.target;
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                Arrival::Linkable(at, number, true)
+            }
             SiteKind::Jump { moved } => {
                 let at = vcpu.cpu.frame.target;
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {

@@ -23,7 +23,7 @@ use block::KeyHasher;
 pub use block::{Block, Left};
 
 use crate::{
-    rewrite::{FlagHome, Site, SiteKind, Translation},
+    rewrite::{Site, SiteKind, Translation, Way},
     run::CodeMemory,
 };
 
@@ -183,7 +183,7 @@ impl<P> CodeCache<P> {
     /// Has the exit at the site numbered `number` go straight to the block of `target` from now on.
     pub fn link(&mut self, number: u32, target: &Key) {
         let Some(Left { block, site }) = self.left_at(number) else { return };
-        let (SiteKind::Link { exit, .. }, Some(to)) = (site.kind, self.by_key.get(target).copied()) else { return };
+        let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }, Some(to)) = (site.kind, self.by_key.get(target).copied()) else { return };
         let from = number >> Site::BITS;
         let slot = &mut self.slots[from as usize];
         if !slot.is_known || slot.out[usize::from(exit)].is_some() {
@@ -192,9 +192,10 @@ impl<P> CodeCache<P> {
         slot.out[usize::from(exit)] = Some(to);
         let target = &mut self.slots[to as usize];
         target.from.push((from, exit));
-        let entry = match block.exits[usize::from(exit)].flags {
-            FlagHome::Host => target.block.with_host_flags,
-            FlagHome::Memory | FlagHome::Both | FlagHome::Recipe(_) => target.block.with_saved_flags,
+        let entry = match block.exits[usize::from(exit)].way {
+            Way::HostFlags => target.block.with_host_flags,
+            Way::SavedFlags => target.block.with_saved_flags,
+            Way::Jump => target.block.from_jump,
         };
         self.point(&block, exit, entry);
     }

@@ -1,7 +1,7 @@
 //! Finding, linking and forgetting blocks, without running any.
 
 use super::*;
-use crate::rewrite::Exit;
+use crate::rewrite::{Exit, FlagHome};
 
 const SIZE: usize = 1 << 16;
 
@@ -26,7 +26,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         with_saved_flags: 1,
         from_jump: 2,
         sites: vec![Site { kind: SiteKind::Link { target, exit: 0, is_grouped: true }, insn: 0, flags, touches_x87: false, resume: None }],
-        exits: vec![Exit { patch: 4, stub, flags }],
+        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags } }],
         rows: Vec::new(),
     }
 }

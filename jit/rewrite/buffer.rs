@@ -23,6 +23,13 @@ impl Buffer {
         self.displacement()
     }
 
+    /// A jump to `target`, a place that there already is.
+    pub fn jump_back(&mut self, target: usize) {
+        let jump = self.jump_forward();
+        let distance = target.wrapping_sub(jump + 4) as u32;
+        self.0[jump..jump + 4].copy_from_slice(&distance.to_le_bytes());
+    }
+
     /// The displacement of a jump whose opcode has just been written.
     pub fn displacement(&mut self) -> usize {
         self.push_u32(0);

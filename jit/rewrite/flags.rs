@@ -223,12 +223,13 @@ impl Work<'_> {
         }
     }
 
-    /// Sees to it that the flags are in the host's too. R11 is lost.
+    /// Sees to it that the flags are in the host's too. R11 is lost. What is loaded is as wide as what was stored: wider, it
+    /// would have to wait until the store is done.
     pub(super) fn want_host_flags(&mut self) {
         self.regain_by_recipe();
         if !self.flags.host {
             let flags = self.layout.flags();
-            dynasm!(self.code ; .arch x64 ; mov r11, rax ; gs mov rax, [flags] ; add al, 0x7f ; sahf ; mov rax, r11);
+            dynasm!(self.code ; .arch x64 ; mov r11, rax ; gs movzx eax, WORD [flags] ; add al, 0x7f ; sahf ; mov rax, r11);
             self.flags.host = true;
         }
     }

@@ -13,7 +13,7 @@
 //! | R15 | the guest's RSP |
 //! | R10, R11, R14 | nothing from one instruction to the next; the guest's, and its R15, are in its state |
 //! | XMM or YMM 0 to 15, MXCSR | the guest's |
-//! | RSP | the host's stack |
+//! | RSP | the host's stack, with the calls that the guest may return from (`returns.rs`) |
 //! | flags | the guest's, or nothing: each place of the code knows ([`FlagHome`]) |
 
 mod buffer;
@@ -25,6 +25,7 @@ mod native;
 mod plan;
 mod recipe;
 mod registers;
+mod returns;
 mod rflags;
 mod stack;
 #[cfg(test)]
@@ -83,6 +84,12 @@ pub enum SiteKind {
         /// Whether accesses are grouped in the block that it goes to.
         is_grouped: bool,
     },
+    /// The code goes on at the RIP in [`Frame::target`](crate::Frame::target), behind a call in the page of that RIP; the
+    /// exit can then be linked.
+    Return {
+        /// Which of the block's exits it is.
+        exit: u8,
+    },
     /// Somebody wants attention; the code goes on at this offset.
     Attend {
         /// As above.
@@ -125,8 +132,19 @@ pub struct Exit {
     pub patch: u32,
     /// Where it leads until it is linked: the code of its site.
     pub stub: u32,
-    /// Which of a block's two ways in it takes.
-    pub flags: FlagHome,
+    /// Which of a block's ways in it takes.
+    pub way: Way,
+}
+
+/// A way into a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the flags in the host's.
+    HostFlags,
+    /// With the flags in memory.
+    SavedFlags,
+    /// With the flags in memory, RIP in R10, and [`Frame::page`](crate::Frame::page) still another's.
+    Jump,
 }
 
 /// Code of one guest instruction in which the host may refuse an instruction.
@@ -257,6 +275,10 @@ enum DetourKind {
     Branch(i32),
     /// The instruction leads a group whose range was not found.
     Ungrouped,
+    /// The stack of returns has no room: it is emptied, and the code goes on at this place.
+    FullStack(usize),
+    /// A return to where no call came from lately.
+    UnknownReturn,
 }
 
 /// A site whose code is yet to be placed.
@@ -277,10 +299,11 @@ impl Work<'_> {
         let page = self.layout.page();
         dynasm!(self.code ; .arch x64 ; lea r10, [r10 - own] ; gs mov [page], r10);
         self.out.with_saved_flags = self.here();
-        if wanted == Flags::HOST {
+        let is_cared_for = self.seen[0];
+        if is_cared_for && wanted == Flags::HOST {
             self.want_host_flags();
         }
-        let over = (wanted == Flags::MEMORY).then(|| self.code.jump_forward());
+        let over = (is_cared_for && wanted == Flags::MEMORY).then(|| self.code.jump_forward());
         self.out.with_host_flags = self.here();
         if let Some(over) = over {
             self.flags = Flags::HOST;
@@ -410,6 +433,8 @@ impl Work<'_> {
             match detour.kind {
                 DetourKind::Branch(target) => self.go_on_at(target, 0),
                 DetourKind::Ungrouped => self.go_on_ungrouped(),
+                DetourKind::FullStack(back) => self.empty_returns(back),
+                DetourKind::UnknownReturn => self.return_elsewhere(),
             }
         }
         for stub in std::mem::take(&mut self.stubs) {
@@ -419,6 +444,10 @@ impl Work<'_> {
             }
             if let Some(exit) = stub.exit {
                 self.out.exits[exit].stub = here;
+            }
+            if matches!(self.out.sites[usize::from(stub.site)].kind, SiteKind::Return { .. } | SiteKind::Jump { .. }) {
+                let target = self.layout.target();
+                dynasm!(self.code ; .arch x64 ; gs mov [target], r10);
             }
             self.leave_code(stub.site);
         }

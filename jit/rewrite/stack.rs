@@ -1,12 +1,12 @@
 //! The stack: PUSH, POP, LEAVE, CALL and RET, with the guest's RSP in R15.
 
-use dragoman_state::Gpr;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 use iced_x86::OpKind;
 
 use super::{
     Work,
+    flags::Flags,
     plan::MemoryUse,
     registers::{Home, R10, R11, R14, home, number},
 };
@@ -141,6 +141,7 @@ impl Work<'_> {
 
     /// CALL of a fixed target.
     pub(super) fn call(&mut self) {
+        self.save_flags();
         let Spot { base, index, displacement, spare, .. } = self.spot(WRITE, -8);
         let Some(spare) = spare else { unreachable!("no group goes on behind a call") };
         let (page, next) = (self.layout.page(), self.next_offset());
@@ -150,39 +151,42 @@ impl Work<'_> {
             ; mov [Rq(base) + Rq(index) + displacement], Rq(spare)
             ; lea r15, [r15 - 8]
         );
-        self.after_writing(1 << Gpr::RSP.0);
-        self.go_on_at(self.branch_target(), -8);
+        self.flags = Flags::MEMORY;
+        self.call_to(self.branch_target(), spare);
     }
 
     /// CALL of a target in a register or in memory.
     pub(super) fn call_indirect(&mut self) {
-        self.give_up_host_flags();
-        if self.target_into(14).is_err() {
+        self.leave_flags_in_memory();
+        if self.target_into(R14).is_err() {
             return self.interpret_last();
         }
         let site = self.miss();
         self.find_room(site);
         let (page, next) = (self.layout.page(), self.next_offset());
         dynasm!(self.code ; .arch x64
-            ; add r10, r11
+            ; lea r10, [r10 + r11]
             ; gs mov r11, [page]
             ; lea r11, [r11 + next]
             ; mov [r10], r11
             ; lea r15, [r15 - 8]
-            ; mov r10, r14
         );
-        self.after_writing(1 << Gpr::RSP.0);
-        self.jump_to_r10(Some(-8));
+        let is_noted = self.note_return(R11);
+        self.call_by(is_noted, |work| {
+            dynasm!(work.code ; .arch x64 ; mov r10, r14);
+            work.jump_to_r10(Some(-8));
+        });
     }
 
     /// RET, with what it drops from the stack.
     pub(super) fn ret(&mut self) {
         let original = *self.original();
         let dropped = if original.op_count() == 0 { 0 } else { i32::from(original.immediate16()) };
+        self.save_flags();
         let Spot { base, index, displacement, .. } = self.spot(READ, 0);
         let moved = 8 + dropped;
         dynasm!(self.code ; .arch x64 ; mov r10, [Rq(base) + Rq(index) + displacement] ; lea r15, [r15 + moved]);
-        self.after_writing(1 << Gpr::RSP.0);
-        self.jump_to_r10(Some(moved));
+        self.flags = Flags::MEMORY;
+        self.return_to_r10(moved);
     }
 }

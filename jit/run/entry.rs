@@ -43,7 +43,7 @@ pub struct Gate {
     memory: Arc<CodeMemory>,
     enter: extern "sysv64" fn(code: u64),
     exit: u64,
-    jump: u64,
+    return_elsewhere: u64,
     size: usize,
 }
 
@@ -58,8 +58,8 @@ impl Gate {
         let exit = asm.offset().0;
         emit_exit(&mut asm, layout, host);
         asm.align(16, 0xcc);
-        let jump = asm.offset().0;
-        emit_jump(&mut asm, layout);
+        let elsewhere = asm.offset().0;
+        emit_return_elsewhere(&mut asm, layout);
         asm.align(16, 0xcc);
         let fault = asm.offset().0;
         emit_fault(&mut asm, layout);
@@ -70,7 +70,7 @@ impl Gate {
         let address = with_exposed_provenance::<()>(base as usize + enter);
         // SAFETY: the code there keeps to the calling convention, takes an address and returns nothing.
         let enter = unsafe { transmute::<*const (), extern "sysv64" fn(u64)>(address) };
-        Ok(Self { memory, enter, exit: base + exit as u64, jump: base + jump as u64, size: code.len() })
+        Ok(Self { memory, enter, exit: base + exit as u64, return_elsewhere: base + elsewhere as u64, size: code.len() })
     }
 
     /// How many bytes at the start of its memory the gate takes.
@@ -86,7 +86,7 @@ impl Gate {
     /// Puts into `frame` what translated code must find there.
     pub fn equip(&self, frame: &mut Frame) {
         frame.exit = self.exit;
-        frame.jump = self.jump;
+        frame.return_elsewhere = self.return_elsewhere;
     }
 
     /// Runs the translated code at `code` until it leaves. `processor` is the address that the [`Layout`] counts from, of
@@ -106,6 +106,9 @@ type Asm = VecAssembler<X64Relocation>;
 const RESIDENT: [(u8, u8); 12] =
     [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9), (12, 12), (13, 13), (15, 4)];
 
+/// How much of the host's stack the guest's calls may take.
+const RETURN_BYTES: i32 = 64 << 10;
+
 /// In: guest state from memory into registers. The code's address comes in RDI.
 #[rustfmt::skip]
 fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
@@ -113,6 +116,12 @@ fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
         ; push rbx ; push rbp ; push r12 ; push r13 ; push r14 ; push r15
         ; gs stmxcsr [layout.host_mxcsr()]
         ; gs mov [layout.host_stack()], rsp
+        // Whatever guest address is there: nobody returns to it but by way of the code that looks for all others.
+        ; push 0
+        ; gs push QWORD [layout.return_elsewhere()]
+        ; gs mov [layout.return_base()], rsp
+        ; lea rax, [rsp - RETURN_BYTES]
+        ; gs mov [layout.return_limit()], rax
         ; gs ldmxcsr [layout.mxcsr]
         ; mov r11, rdi
     );
@@ -178,11 +187,12 @@ fn emit_exit(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     );
 }
 
-/// Finds out where an indirect jump goes on, and goes there. The target comes in R10; the site of the jump in R14, for when
-/// nothing is known of the target or somebody wants attention. The guest's flags are in memory.
+/// Finds out where a return goes on that goes where no call came from, and goes there. The target comes in R10; the site of
+/// the return in R14, for when nothing is known of the target or somebody wants attention. The guest's flags are in memory.
 #[rustfmt::skip]
-fn emit_jump(asm: &mut Asm, layout: &Layout) {
+fn emit_return_elsewhere(asm: &mut Asm, layout: &Layout) {
     dynasm!(asm ; .arch x64
+        ; gs mov rsp, [layout.return_base()]
         ; gs mov r11, [layout.attention()]
         ; cmp DWORD [r11], 0
         ; jne >away
