@@ -9,6 +9,7 @@ use super::{
     plan::MemoryUse,
     registers::{Home, R10, R11, as_wide, home, number},
 };
+use crate::{RefillKind, pages::Entry};
 
 const PAGE: u32 = 4096;
 
@@ -90,21 +91,56 @@ impl Work<'_> {
         self.encode(&insn)
     }
 
-    /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where the table does not
-    /// know them the code is left at `site`. The host's flags are lost.
+    /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where neither the table
+    /// nor what is behind it knows them the code is left at `site`. The host's flags are lost.
     pub(super) fn probe(&mut self, memory: MemoryUse, site: u8) {
-        let table = if memory.is_write { self.tables.write } else { self.tables.read };
+        const MASK: i32 = Entry::MASK as i32;
+        const SHIFT: i8 = Entry::SHIFT as i8;
+        let (table, kind) = match memory.is_write {
+            true => (self.tables.write, RefillKind::Write),
+            false => (self.tables.read, RefillKind::Read),
+        };
         let last = (PAGE - memory.size) as i32;
         dynasm!(self.code ; .arch x64
             ; mov r11d, r10d
-            ; shr r11d, 8
-            ; and r11d, 0x3ff0
+            ; shr r11d, SHIFT
+            ; and r11d, MASK
             ; gs sub r10, [r11 + table]
+        );
+        let again = self.here();
+        dynasm!(self.code ; .arch x64
             ; cmp r10, last
             ; .bytes [0x0fu8, 0x87] // JA
         );
         let jump = self.code.displacement();
-        self.stub(site, jump);
+        self.refills.push(Refill { site, jump, kind, again });
         dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
     }
+
+    /// The way from a probe that found nothing. Whoever is called brings the page into the table, or leaves the code at the
+    /// probe's site; what was found is looked at again, because the access may run into the next page.
+    pub(super) fn refill(&mut self, probe: &Refill) {
+        const PUSH: u8 = 0x68;
+        const JMP: u8 = 0xe9;
+        let find = self.layout.refill(self.source.view, probe.kind);
+        self.code.land(probe.jump);
+        self.code.push(PUSH);
+        self.code.push_u32(probe.site.into());
+        self.out.site_numbers.push(self.here() - 4);
+        dynasm!(self.code ; .arch x64 ; gs call QWORD [find] ; lea rsp, [rsp + 8]);
+        self.code.push(JMP);
+        let back = self.code.displacement();
+        self.code.lead(back, probe.again as usize);
+    }
+}
+
+/// A probe whose page may be found without leaving the code.
+pub(super) struct Refill {
+    /// Where the code is left otherwise.
+    pub site: u8,
+    /// The displacement of the jump that is taken where the table does not know the page.
+    jump: usize,
+    kind: RefillKind,
+    /// Where the distance from the start of the page, in R10, is compared.
+    again: u32,
 }

@@ -184,6 +184,7 @@ impl Rewriter {
             out: Translation::default(),
             flags: flags::at_start(&steps),
             stubs: Vec::new(),
+            refills: Vec::new(),
             number: 0,
             touches_x87: false,
             has_x87: false,
@@ -213,6 +214,8 @@ struct Work<'a> {
     flags: FlagHome,
     /// Code to be put behind the block's own: at this site's stub come the jumps with displacements here.
     stubs: Vec<Stub>,
+    /// Probes whose way to the page that they did not find is yet to be placed.
+    refills: Vec<memory::Refill>,
     /// The number of the instruction.
     number: usize,
     /// Whether it reads or changes the x87 unit.
@@ -357,6 +360,9 @@ impl Work<'_> {
     }
 
     fn finish(mut self) -> Translation {
+        for probe in std::mem::take(&mut self.refills) {
+            self.refill(&probe);
+        }
         for stub in std::mem::take(&mut self.stubs) {
             let here = self.here();
             for jump in &stub.jumps {

@@ -32,6 +32,7 @@ impl Work<'_> {
             self.out.site_numbers.truncate(numbers);
             self.out.rows.truncate(rows);
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
+            self.refills.retain(|probe| usize::from(probe.site) < sites);
             self.flags = flags;
             (self.has_x87, self.has_x87_page) = x87;
             self.interpret();
