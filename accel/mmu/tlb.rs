@@ -237,6 +237,12 @@ impl SecondLevel {
         self.last_space
     }
 
+    /// As after four billion flushes.
+    #[cfg(test)]
+    pub fn use_up_spaces(&mut self) {
+        self.last_space = u32::MAX;
+    }
+
     /// Forgets a page of the context in force, or a global one.
     pub fn forget(&mut self, page: GuestVirt) {
         let line = &mut self.lines[Line::number(page.0)];
