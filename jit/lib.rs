@@ -19,6 +19,7 @@
 )]
 
 mod layout;
+pub mod pages;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod cache;
@@ -27,4 +28,4 @@ pub mod rewrite;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod run;
 
-pub use layout::{Frame, JumpCache, Layout, SavedFlags, Tables};
+pub use layout::{Frame, JumpCache, Layout, RefillKind, SavedFlags, Tables, VIEWS};

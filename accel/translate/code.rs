@@ -12,7 +12,7 @@ use dragoman_jit::{
 };
 
 use super::layout::layout;
-use crate::interpret::Op;
+use crate::interpret::{Op, processor::Processor};
 
 /// A translated block with the instructions it was made from.
 pub(super) type Translated = Arc<Block<Box<[Op]>>>;
@@ -22,7 +22,7 @@ pub(super) type Place = Left<Box<[Op]>>;
 /// Translated code and the way into it.
 pub(super) struct Code {
     pub layout: Layout,
-    pub gate: Gate,
+    pub gate: Gate<Processor>,
     cache: Mutex<CodeCache<Box<[Op]>>>,
     emptied: AtomicU64,
 }

@@ -556,7 +556,9 @@ impl Vcpu for TranslatedVcpu {
             ("invalidated", counts.invalidated),
             ("emptied", counts.emptied),
         ];
-        cache.into_iter().chain(self.exits.named()).collect()
+        let frame = &self.inner.cpu.frame;
+        let probes = [("missed", frame.missed), ("refilled", frame.refilled), ("walked", frame.walked)];
+        cache.into_iter().chain(self.exits.named()).chain(probes).collect()
     }
 
     fn trace(&self) -> Trace {

@@ -215,6 +215,7 @@ impl Rewriter {
             groups,
             stubs: Vec::new(),
             detours: Vec::new(),
+            refills: Vec::new(),
             number: 0,
             touches_x87: false,
             has_x87: false,
@@ -249,6 +250,8 @@ struct Work<'a> {
     detours: Vec<Detour>,
     /// Code to be put behind the block's own: at this site's stub come the jumps with displacements here.
     stubs: Vec<Stub>,
+    /// Probes whose way to the page that they did not find is yet to be placed.
+    refills: Vec<memory::Refill>,
     /// The number of the instruction.
     number: usize,
     /// Whether it reads or changes the x87 unit.
@@ -274,7 +277,7 @@ enum DetourKind {
     /// A branch to this offset from the page's first byte.
     Branch(i32),
     /// The instruction leads a group whose range was not found.
-    Ungrouped,
+    Ungrouped(memory::Miss),
     /// The stack of returns has no room: it is emptied, and the code goes on at this place.
     FullStack(usize),
     /// A return to where no call came from lately.
@@ -432,10 +435,13 @@ impl Work<'_> {
             (self.number, self.flags) = (detour.number, detour.flags);
             match detour.kind {
                 DetourKind::Branch(target) => self.go_on_at(target, 0),
-                DetourKind::Ungrouped => self.go_on_ungrouped(),
+                DetourKind::Ungrouped(miss) => self.refill_group(&miss),
                 DetourKind::FullStack(back) => self.empty_returns(back),
                 DetourKind::UnknownReturn => self.return_elsewhere(),
             }
+        }
+        for probe in std::mem::take(&mut self.refills) {
+            self.refill(&probe);
         }
         for stub in std::mem::take(&mut self.stubs) {
             let here = self.here();

@@ -35,6 +35,7 @@ impl Work<'_> {
             self.out.rows.truncate(rows);
             self.detours.truncate(detours);
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
+            self.refills.retain(|probe| usize::from(probe.site) < sites);
             self.flags = flags;
             (self.has_x87, self.has_x87_page) = x87;
             self.interpret();
