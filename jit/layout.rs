@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags};
+use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuState};
 
 /// Offsets from the address that GS points to while translated code runs.
 #[derive(Clone, Debug)]
@@ -28,7 +28,20 @@ pub struct Layout {
     pub tables: Vec<Tables>,
     /// The [`Frame`].
     pub frame: i32,
+    /// The architectural state as a whole.
+    pub state: i32,
+    /// The mode that it is in, four bytes.
+    pub mode: i32,
+    /// Which of [`Layout::tables`] code accesses memory through now, eight bytes.
+    pub view: i32,
 }
+
+/// The number of ring 0's [`Layout::tables`].
+pub const SUPERVISOR: usize = 0;
+/// Of ring 3's.
+pub const USER: usize = 1;
+/// Of ring 0's while supervisor-mode access prevention is lifted.
+pub const LIFTED: usize = 2;
 
 /// Two tables of remembered pages: 1024 entries of 16 bytes, a page's linear address and then its host address, found by
 /// bits 12 to 21 of a linear address. An entry that holds nothing has the address of a page that belongs elsewhere.
@@ -91,6 +104,10 @@ pub struct Frame {
     pub waits: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
+    /// The address of each view's [`JumpCache`].
+    pub all_jumps: [u64; 3],
+    /// Of an instruction under way: what it has no register for.
+    pub scratch: u64,
     /// The host's stack pointer outside.
     pub(crate) host_stack: u64,
     /// The host's MXCSR outside.
@@ -123,6 +140,8 @@ frame_offsets!(
     has_x87,
     waits,
     has_upper_halves,
+    all_jumps,
+    scratch,
     host_stack,
     host_mxcsr
 );
@@ -131,6 +150,16 @@ impl Layout {
     /// The offset of general-purpose register `n`.
     pub(crate) const fn gpr(&self, n: u8) -> i32 {
         self.gpr + 8 * n as i32
+    }
+
+    /// The offset of a segment register.
+    pub(crate) const fn segment(&self, n: SegmentIndex) -> i32 {
+        self.state + (offset_of!(VcpuState, segments) + n as usize * size_of::<Segment>()) as i32
+    }
+
+    /// The offset of what lies at `field` of the model-specific registers.
+    pub(crate) const fn msr(&self, field: usize) -> i32 {
+        self.state + (offset_of!(VcpuState, msrs) + field) as i32
     }
 
     /// The offset of vector register `n`.

@@ -27,4 +27,4 @@ pub mod rewrite;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod run;
 
-pub use layout::{Frame, JumpCache, Layout, SavedFlags, Tables};
+pub use layout::{Frame, JumpCache, LIFTED, Layout, SUPERVISOR, SavedFlags, Tables, USER};

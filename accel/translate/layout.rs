@@ -33,5 +33,8 @@ pub(super) fn layout() -> Layout {
         segment_bases: std::array::from_fn(base),
         tables: VIEWS.map(tables).into(),
         frame: offset_of!(Processor, frame) as i32,
+        state: state(0),
+        mode: offset_of!(Processor, mode) as i32,
+        view: offset_of!(Processor, view) as i32,
     }
 }

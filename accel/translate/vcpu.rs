@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dragoman_frontend::{
-    decode::{DecodeError, MAX_BLOCK_INSNS},
+    decode::{DecodeError, MAX_BLOCK_INSNS, Mode},
     fault::Fault,
     model::Feature,
     post_mortem::Trace,
@@ -57,6 +57,8 @@ pub(super) struct TranslatedVcpu {
     heat: Heat,
     /// For each view.
     jumps: [Box<JumpCache>; 3],
+    /// The mode that they are for, but for the ring.
+    jumps_mode: Mode,
     exits: Exits,
     /// How often the code cache had been emptied when the jump caches were last known to be right.
     emptied: u64,
@@ -73,14 +75,16 @@ impl TranslatedVcpu {
         let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
-        let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, exits: Exits::default(), emptied: 0, steps }
+        let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
+        inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
+        let jumps_mode = Mode::default();
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, jumps_mode, exits: Exits::default(), emptied: 0, steps }
     }
 
     /// The interpreter's part, and the translator's, which makes blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Run<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, exits, emptied, .. } = self;
-        (inner, Run { code, rewriter, heat, jumps, exits, emptied, limit })
+        let Self { inner, code, rewriter, heat, jumps, jumps_mode, exits, emptied, .. } = self;
+        (inner, Run { code, rewriter, heat, jumps, jumps_mode, exits, emptied, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -94,6 +98,7 @@ struct Run<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     jumps: &'a mut [Box<JumpCache>; 3],
+    jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
     emptied: &'a mut u64,
     /// How many instructions a block has at most.
@@ -202,7 +207,11 @@ impl Run<'_> {
     /// Prepares the processor for translated code at RIP `at`.
     fn start(&mut self, vcpu: &mut InterpretedVcpu, at: u64) {
         vcpu.cpu.store_flags();
-        let view = vcpu.cpu.view as usize;
+        let (view, mode) = (vcpu.cpu.view as usize, vcpu.cpu.mode.but_for_ring());
+        if *self.jumps_mode != mode {
+            *self.jumps_mode = mode;
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+        }
         vcpu.cpu.frame.jumps = self.jumps[view].address();
         vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
     }

@@ -31,7 +31,12 @@ impl Buffer {
 
     /// Has the jump whose displacement lies at `at` come here.
     pub fn land(&mut self, at: usize) {
-        let distance = (self.0.len() - (at + 4)) as u32;
+        self.land_at(at, self.0.len());
+    }
+
+    /// Has the jump whose displacement lies at `at` go to byte `target` of the code.
+    pub fn land_at(&mut self, at: usize, target: usize) {
+        let distance = target.wrapping_sub(at + 4) as u32;
         self.0[at..at + 4].copy_from_slice(&distance.to_le_bytes());
     }
 
