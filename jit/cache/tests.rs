@@ -158,7 +158,7 @@ fn the_region_that_was_filled_longest_ago_is_used_again_and_its_blocks_are_gone_
         let gone = cache.refresh(&mut view);
         assert_eq!(gone.len(), 1);
         let next = (first..).find(|n| cache.find(&view, &key(n * 16)).is_some()).expect("the others are left");
-        assert!(next > first && pages.iter().all(|page| page.0 >= first * 16 & !0xfff && page.0 < next * 16));
+        assert!(next > first && pages.iter().all(|page| page.0 >= ((first * 16) & !0xfff) && page.0 < next * 16));
         let block = cache.find(&view, &key(next * 16)).expect("it was just found");
         assert_eq!(leads_to(&memory, block), block.base + u64::from(block.exits[0].stub), "what it led to is gone");
         let behind = cache.find(&view, &key(next * 16 + 16)).expect("the others are left");
