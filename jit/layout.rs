@@ -3,7 +3,7 @@
 //! Rule of this file: while translated code runs, the GS segment's base is that address. The guest's registers lie in the
 //! processor's state; what only translated code needs is in the [`Frame`].
 
-use std::mem::offset_of;
+use std::{mem::offset_of, ops::Range};
 
 use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuState};
 
@@ -251,6 +251,11 @@ impl JumpCache {
     /// Forgets what leads to any of `code`, which is sorted.
     pub fn forget_code(&mut self, code: &[u64]) {
         self.forget_where(|_, known| code.binary_search(&known).is_ok());
+    }
+
+    /// Forgets what leads to any of `code`.
+    pub fn forget_code_in(&mut self, code: &Range<u64>) {
+        self.forget_where(|_, known| code.contains(&known));
     }
 
     fn forget_where(&mut self, is_gone: impl Fn(u64, u64) -> bool) {

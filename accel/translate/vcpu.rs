@@ -11,14 +11,14 @@ use dragoman_frontend::{
 };
 use dragoman_jit::{
     JumpCache, SavedFlags,
-    cache::Key,
+    cache::{Key, Refused},
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
     run::x87,
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
 use super::{
-    code::{Code, Place, Translated},
+    code::{Code, Place, Regions, Translated},
     exits::Exits,
     heat::Heat,
 };
@@ -36,11 +36,11 @@ enum Next {
 }
 
 /// Where translated code was left.
-enum Arrival {
+enum Arrival<'a> {
     /// At an instruction that the interpreter is to execute.
-    Interpret(Place),
+    Interpret(Place<'a>),
     /// At an x87 or MMX instruction, while the guest's unit is not in the host's.
-    LoadX87(Place),
+    LoadX87(Place<'a>),
     /// At this RIP, because somebody wants attention.
     At(u64),
     /// At this RIP, to which the exit at the site with this number can lead straight.
@@ -60,8 +60,8 @@ pub(super) struct TranslatedVcpu {
     /// The mode that they are for, but for the ring.
     jumps_mode: Mode,
     exits: Exits,
-    /// How often the code cache had been emptied when the jump caches were last known to be right.
-    emptied: u64,
+    /// As they were when the jump caches were last known to be right.
+    regions: Regions,
     steps: bool,
 }
 
@@ -77,18 +77,41 @@ impl TranslatedVcpu {
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
-        let jumps_mode = Mode::default();
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, jumps_mode, exits: Exits::default(), emptied: 0, steps }
+        let (regions, jumps_mode) = (code.cache.view(), Mode::default());
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, jumps_mode, exits: Exits::default(), regions, steps }
     }
 
-    /// The interpreter's part, and the translator's, which makes blocks of `limit` instructions.
-    fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Run<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, jumps_mode, exits, emptied, .. } = self;
-        (inner, Run { code, rewriter, heat, jumps, jumps_mode, exits, emptied, limit })
+    /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
+    fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
+        let Self { inner, code, rewriter, heat, jumps, jumps_mode, exits, regions, .. } = self;
+        (inner, Parts { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
         self.inner.cpu.inbox.clone()
+    }
+}
+
+/// The translator's part of a processor, while it runs no code.
+struct Parts<'a> {
+    code: &'a Code,
+    rewriter: &'a mut Rewriter,
+    heat: &'a mut Heat,
+    jumps: &'a mut [Box<JumpCache>; 3],
+    jumps_mode: &'a mut Mode,
+    exits: &'a mut Exits,
+    regions: &'a mut Regions,
+    limit: usize,
+}
+
+impl Parts<'_> {
+    /// What runs code until the processor leaves it for something else. What is known of code that is gone is forgotten.
+    fn start(&mut self) -> Run<'_> {
+        let Self { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit } = self;
+        for gone in code.cache.refresh(regions) {
+            jumps.iter_mut().for_each(|jumps| jumps.forget_code_in(&gone));
+        }
+        Run { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit: *limit }
     }
 }
 
@@ -100,7 +123,7 @@ struct Run<'a> {
     jumps: &'a mut [Box<JumpCache>; 3],
     jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
-    emptied: &'a mut u64,
+    regions: &'a Regions,
     /// How many instructions a block has at most.
     limit: usize,
 }
@@ -110,7 +133,7 @@ fn can_translate(vcpu: &InterpretedVcpu) -> bool {
     vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Runs instructions until something other than running them is to be done.
     fn run(&mut self, vcpu: &mut InterpretedVcpu) -> BlockEnd {
         self.forget(vcpu);
@@ -162,7 +185,7 @@ impl Run<'_> {
         (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
         if now.instruction_pointer == old.instruction_pointer {
             now.instruction_selector = old.instruction_selector;
-        } else if let Some(place) = self.code.cache().faulted_at(now.instruction_pointer) {
+        } else if let Some(place) = self.regions.faulted_at(now.instruction_pointer) {
             let insn = &place.block.payload[usize::from(place.site.insn)].insn;
             let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
             now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
@@ -228,11 +251,6 @@ impl Run<'_> {
     /// Forgets what others, or the guest itself, made stale.
     fn forget(&mut self, vcpu: &mut InterpretedVcpu) {
         let overwritten = vcpu.overwritten.as_mut().map(std::mem::take).unwrap_or_default();
-        let emptied = self.code.emptied();
-        if *self.emptied != emptied {
-            *self.emptied = emptied;
-            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
-        }
         let gone = vcpu.cpu.mmu.take_forgotten();
         if !gone.is_nothing() {
             for jumps in self.jumps.iter_mut() {
@@ -254,9 +272,8 @@ impl Run<'_> {
         let tracker = vcpu.cpu.context.ram.tracker();
         let is_only_user = vcpu.cpu.context.world.is_single();
         let mut stale = Vec::new();
-        let mut cache = self.code.cache();
         for (at, length) in overwritten.iter().copied() {
-            let is_gone = cache.invalidate(at, length, |block| {
+            let is_gone = self.code.cache.invalidate(at, length, |block| {
                 self.heat.cool(&block.key);
                 stale.push(block.from_jump);
             });
@@ -264,7 +281,6 @@ impl Run<'_> {
                 tracker.clear_code(at.page());
             }
         }
-        drop(cache);
         if !is_only_user {
             // Another processor may have been the first to forget them.
             self.jumps.iter_mut().for_each(|jumps| jumps.clear());
@@ -288,7 +304,7 @@ impl Run<'_> {
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
             Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block, _| {
-                run.code.cache().link(number, &block.key);
+                run.code.cache.link(run.regions, number, &block.key);
                 block.with_saved_flags
             }),
             Arrival::Jump(at) => {
@@ -303,13 +319,13 @@ impl Run<'_> {
     }
 
     /// Brings the state up to date where translated code was left, and says where that is.
-    fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival {
+    fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival<'a> {
         let number = vcpu.cpu.frame.site as u32;
         let place = if number == Site::FAULTED {
             self.exits.count_refused();
-            self.code.cache().faulted_at(vcpu.cpu.frame.faulted)
+            self.regions.faulted_at(vcpu.cpu.frame.faulted)
         } else {
-            self.code.cache().left_at(number)
+            self.regions.left_at(number)
         };
         let Some(place) = place else { unreachable!("code is left at places that were put into the cache with it: {number:#x}") };
         if number != Site::FAULTED {
@@ -347,7 +363,7 @@ impl Run<'_> {
         match self.find(vcpu, at) {
             Ok(Some(block)) => {
                 let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
-                Next::Code(take(self, &block, is_global))
+                Next::Code(take(self, block, is_global))
             }
             // Also where the fetch faults: the interpreter says so.
             Ok(None) | Err(_) => {
@@ -414,7 +430,8 @@ impl Run<'_> {
         }
         vcpu.instructions += 1;
         cpu.state.rip = start.wrapping_add(op.insn.end());
-        let goes_on = !must_leave && !cpu.must_attend && (!had_x87 || Self::load_x87(vcpu));
+        // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
+        let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
             Some(address) if goes_on => Next::Code(address),
             _ => Next::Leave(BlockEnd::Done),
@@ -446,7 +463,7 @@ impl Run<'_> {
     }
 
     /// The translated block at RIP `at`; `None` where the interpreter is to run what is there.
-    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Option<Translated>, Fault> {
+    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Option<&'a Translated>, Fault> {
         let key = self.key(vcpu, at)?;
         if let Some(block) = self.known(&key) {
             return Ok(Some(block));
@@ -454,8 +471,8 @@ impl Run<'_> {
         Ok(if self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
     }
 
-    fn known(&self, key: &Key) -> Option<Translated> {
-        self.code.cache().find(key).cloned()
+    fn known(&self, key: &Key) -> Option<&'a Translated> {
+        self.code.cache.find(self.regions, key)
     }
 
     /// What the block at RIP `at` is found by, or the fault of fetching it.
@@ -468,13 +485,14 @@ impl Run<'_> {
     }
 
     /// Translates the block of `key`, where it lies in one page.
-    fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<Translated> {
+    fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<&'a Translated> {
         const WINDOW: usize = 512;
         let mut window = [0; WINDOW];
         let room = PAGE_SIZE as usize - key.at.page_offset();
         let bytes = &mut window[..room.min(WINDOW)];
         // Others may be writing the page while it becomes code: what is read counts only once it is tracked.
         self.track(vcpu, key.at, bytes.len() as u64);
+        let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
         let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
             Ok(decoded) => decoded,
@@ -488,15 +506,15 @@ impl Run<'_> {
             cpl: key.mode.cpl(),
         };
         let translation = self.rewriter.rewrite(source);
-        let table = &vcpu.table;
+        let (table, length) = (&vcpu.table, u64::from(block.length));
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
-        let inserted = self.code.cache().insert(key, u64::from(block.length), translation, ops);
-        match inserted {
+        match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
             Ok(block) => Some(block),
-            Err(_full) => {
-                self.empty(vcpu);
+            Err(Refused::Full) => {
+                self.make_room(vcpu);
                 None
             }
+            Err(Refused::Stale | Refused::TooLarge) => None,
         }
     }
 
@@ -506,25 +524,33 @@ impl Run<'_> {
         }
     }
 
-    /// Forgets all translated code, for want of room.
-    fn empty(&mut self, vcpu: &mut InterpretedVcpu) {
-        let world = vcpu.cpu.context.world.clone();
-        if world.is_single() { self.code.empty() } else { world.alone(|| self.code.empty()) }
+    /// Has the blocks forgotten that were translated longest ago. Whoever is in code then leaves it first.
+    fn make_room(&self, vcpu: &mut InterpretedVcpu) {
+        let context = &vcpu.cpu.context;
+        if context.world.is_single() {
+            for page in self.code.cache.reuse(self.regions) {
+                if !vcpu.blocks.has_any_of(page) {
+                    context.ram.tracker().clear_code(page);
+                }
+            }
+        } else {
+            context.world.alone(|| self.code.cache.reuse(self.regions));
+        }
     }
 }
 
 impl Vcpu for TranslatedVcpu {
     fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
-        let (inner, mut run) = self.parts(MAX_BLOCK_INSNS);
-        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| run.run(vcpu)))
+        let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
+        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| parts.start().run(vcpu)))
     }
 
     fn step(&mut self) -> Result<ExitReason, AccelError> {
         if !self.steps {
             return self.inner.step();
         }
-        let (inner, mut run) = self.parts(1);
-        inner.in_world(|vcpu| vcpu.step_by(|vcpu| run.one(vcpu)))
+        let (inner, mut parts) = self.parts(1);
+        inner.in_world(|vcpu| vcpu.step_by(|vcpu| parts.start().one(vcpu)))
     }
 
     fn save(&mut self) -> Result<VcpuState, AccelError> {
@@ -540,12 +566,12 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.code.cache().counts();
+        let counts = self.code.cache.counts();
         let cache = [
             ("blocks", counts.blocks),
             ("bytes", counts.bytes),
             ("invalidated", counts.invalidated),
-            ("emptied", counts.emptied),
+            ("evicted", counts.evicted),
         ];
         cache.into_iter().chain(self.exits.named()).collect()
     }
