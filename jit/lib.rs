@@ -19,6 +19,7 @@
 )]
 
 mod layout;
+mod time;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod cache;
@@ -28,3 +29,4 @@ pub mod rewrite;
 pub mod run;
 
 pub use layout::{Frame, JumpCache, LIFTED, Layout, SUPERVISOR, SavedFlags, Tables, USER};
+pub use time::GuestTime;

@@ -10,10 +10,10 @@ use dragoman_frontend::{
     semantics::LazyFlags,
 };
 use dragoman_jit::{
-    JumpCache, SavedFlags,
+    GuestTime, JumpCache, SavedFlags,
     cache::{Key, Refused},
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
-    run::x87,
+    run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
@@ -75,6 +75,9 @@ impl TranslatedVcpu {
         let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
+        if time::has_steady_ticks() {
+            inner.cpu.frame.time = GuestTime::steady();
+        }
         let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
         let (regions, jumps_mode) = (code.cache.view(), Mode::default());
@@ -150,7 +153,11 @@ impl<'a> Run<'a> {
         let mut code = block.with_saved_flags;
         loop {
             self.enter(vcpu, code);
-            match self.next(vcpu) {
+            let mut next = self.next(vcpu);
+            if let Next::Leave(BlockEnd::Fault(fault)) = next {
+                next = self.deliver(vcpu, fault);
+            }
+            match next {
                 Next::Code(address) => code = address,
                 Next::Leave(end) => {
                     self.unload_x87(vcpu);
@@ -402,19 +409,10 @@ impl<'a> Run<'a> {
             let (end, is_done) = execute_last(cpu, op, start, start);
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
-            let at = cpu.state.rip;
-            if cpu.has_changed {
-                cpu.settle();
-            }
-            if cpu.must_attend || !matches!(end, BlockEnd::Done) {
-                return Next::Leave(end);
-            }
-            self.forget(vcpu);
-            if !can_translate(vcpu) {
-                return Next::Leave(end);
-            }
-            self.start(vcpu, at);
-            return self.follow(vcpu, at, |_, block, _| block.with_saved_flags);
+            return match end {
+                BlockEnd::Done => self.go_on(vcpu),
+                BlockEnd::Fault(_) => Next::Leave(end),
+            };
         }
         let had_x87 = place.site.touches_x87 && vcpu.cpu.frame.has_x87 != 0;
         if had_x87 {
@@ -436,6 +434,45 @@ impl<'a> Run<'a> {
             Some(address) if goes_on => Next::Code(address),
             _ => Next::Leave(BlockEnd::Done),
         }
+    }
+
+    /// Delivers what an instruction was refused with, and goes on with its handler.
+    fn deliver(&mut self, vcpu: &mut InterpretedVcpu, fault: Fault) -> Next {
+        // Whatever was to be done before the next instruction comes first there.
+        let must_attend = vcpu.cpu.must_attend;
+        if let Err(end) = vcpu.finish(BlockEnd::Fault(fault)) {
+            vcpu.shutdown = Some(end);
+            return Next::Leave(BlockEnd::Done);
+        }
+        vcpu.cpu.must_attend = must_attend;
+        vcpu.cpu.has_changed = true;
+        self.go_on(vcpu)
+    }
+
+    /// Goes on at RIP after something that may have changed how: at once, where nothing else is to be done first.
+    fn go_on(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        let at = vcpu.cpu.state.rip;
+        let cpu = &mut vcpu.cpu;
+        if cpu.has_changed {
+            cpu.settle();
+        }
+        if cpu.must_attend || cpu.inbox.has_any() {
+            return Next::Leave(BlockEnd::Done);
+        }
+        self.forget(vcpu);
+        if !can_translate(vcpu) {
+            return Next::Leave(BlockEnd::Done);
+        }
+        self.start(vcpu, at);
+        let view = vcpu.cpu.view as usize;
+        if let Some(code) = self.jumps[view].find(at) {
+            vcpu.cpu.frame.target = at;
+            return Next::Code(code);
+        }
+        self.follow(vcpu, at, |run, block, is_global| {
+            run.jumps[view].learn(at, block.from_jump, is_global);
+            block.with_saved_flags
+        })
     }
 
     /// Executes a repeated string instruction until it is done, or something else is.

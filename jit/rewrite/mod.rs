@@ -289,6 +289,7 @@ impl Work<'_> {
             Plan::ReadBase => self.read_base(),
             Plan::WriteBase => self.write_base(),
             Plan::BitString => self.bit_string(step),
+            Plan::ReadTime => self.read_time(),
             Plan::Pause => self.pause(),
             Plan::Move | Plan::Store => self.repeated(),
             Plan::Repeat => self.repeat(),

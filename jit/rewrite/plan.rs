@@ -59,6 +59,8 @@ pub(super) enum Plan {
     WriteBase,
     /// BT, BTS, BTR and BTC of a bit anywhere in memory.
     BitString,
+    /// RDTSC and RDTSCP.
+    ReadTime,
     Pause,
     /// REP MOVS.
     Move,
@@ -244,6 +246,7 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         Mnemonic::Cld => return Plan::SetDirection(false),
         Mnemonic::Std => return Plan::SetDirection(true),
         Mnemonic::Pause => return Plan::Pause,
+        Mnemonic::Rdtsc | Mnemonic::Rdtscp => return Plan::ReadTime,
         Mnemonic::Rdfsbase | Mnemonic::Rdgsbase => return Plan::ReadBase,
         Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => return Plan::WriteBase,
         Mnemonic::Mov if insn.code() == Code::Mov_r64_cr && is_plain_control(insn.op1_register()) => return Plan::ReadControl,

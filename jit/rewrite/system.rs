@@ -19,7 +19,7 @@ use super::{
     plan::{MemoryUse, Step},
     registers::{Home, R11, R14, home, number},
 };
-use crate::{LIFTED, SUPERVISOR, USER};
+use crate::{GuestTime, LIFTED, SUPERVISOR, USER};
 
 const AC: i32 = RFlags::AC.bits() as i32;
 const DF: i32 = RFlags::DF.bits() as i32;
@@ -366,6 +366,48 @@ impl Work<'_> {
             self.stub(site, away);
         }
         self.after(step.effect);
+        self.resume_here(site);
+    }
+
+    /// RDTSC and RDTSCP, where the clock was read lately.
+    pub(super) fn read_time(&mut self) {
+        self.give_up_host_flags();
+        let site = self.miss();
+        if self.source.cpl > 0 {
+            let control = self.layout.state + offset_of!(VcpuState, cr4) as i32;
+            dynasm!(self.code ; .arch x64 ; gs test DWORD [control], Cr4::TSD.bits() as i32);
+            self.jump_not_zero(site);
+        }
+        let field = |offset: usize| self.layout.time() + offset as i32;
+        let (host, reach) = (field(offset_of!(GuestTime, host)), field(offset_of!(GuestTime, reach)));
+        let (scale, guest) = (field(offset_of!(GuestTime, scale)), field(offset_of!(GuestTime, guest)));
+        let is_ordered = self.original().mnemonic() == Mnemonic::Rdtscp;
+        if is_ordered {
+            dynasm!(self.code ; .arch x64 ; lfence);
+        }
+        // Where the interpreter is asked after all, it writes both registers too.
+        dynasm!(self.code ; .arch x64
+            ; rdtsc
+            ; shl rdx, 32
+            ; or rax, rdx
+            ; gs sub rax, [host]
+            ; gs cmp rax, [reach]
+            ; .bytes [0x0fu8, 0x83] // JAE
+        );
+        let late = self.code.displacement();
+        self.stub(site, late);
+        dynasm!(self.code ; .arch x64
+            ; gs mul QWORD [scale]
+            ; shrd rax, rdx, 32
+            ; gs add rax, [guest]
+            ; mov rdx, rax
+            ; shr rdx, 32
+            ; mov eax, eax
+        );
+        if is_ordered {
+            let tsc_aux = self.layout.msr(offset_of!(Msrs, tsc_aux));
+            dynasm!(self.code ; .arch x64 ; gs mov ecx, DWORD [tsc_aux]);
+        }
         self.resume_here(site);
     }
 

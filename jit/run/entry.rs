@@ -106,7 +106,8 @@ type Asm = VecAssembler<X64Relocation>;
 const RESIDENT: [(u8, u8); 12] =
     [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9), (12, 12), (13, 13), (15, 4)];
 
-/// In: guest state from memory into registers. The code's address comes in RDI.
+/// In: guest state from memory into registers. The code's address comes in RDI; a block's way in from an indirect jump finds
+/// the target in R10.
 #[rustfmt::skip]
 fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     dynasm!(asm ; .arch x64
@@ -115,6 +116,7 @@ fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
         ; gs mov [layout.host_stack()], rsp
         ; gs ldmxcsr [layout.mxcsr]
         ; mov r11, rdi
+        ; gs mov r10, [layout.target()]
     );
     // Halves that are loaded as zeros count as in use all the same, and slow down every instruction that keeps them.
     let (narrow, loaded) = (asm.new_dynamic_label(), asm.new_dynamic_label());

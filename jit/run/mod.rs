@@ -6,6 +6,7 @@
 mod entry;
 mod faults;
 mod memory;
+pub mod time;
 pub mod x87;
 
 pub use entry::{Gate, HostFeatures};
