@@ -3,9 +3,11 @@
 //! Rule of this file: while translated code runs, the GS segment's base is that address. The guest's registers lie in the
 //! processor's state; what only translated code needs is in the [`Frame`].
 
-use std::mem::offset_of;
+use std::{mem::offset_of, ops::Range};
 
-use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags};
+use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuState};
+
+use crate::GuestTime;
 
 use crate::pages::SecondLevel;
 
@@ -32,10 +34,23 @@ pub struct Layout {
     pub second: SecondLevel,
     /// The [`Frame`].
     pub frame: i32,
+    /// The architectural state as a whole.
+    pub state: i32,
+    /// The mode that it is in, four bytes.
+    pub mode: i32,
+    /// Which of [`Layout::tables`] code accesses memory through now, eight bytes.
+    pub view: i32,
 }
 
 /// How many views there are that code may access memory through.
 pub const VIEWS: usize = 3;
+
+/// The number of ring 0's [`Layout::tables`].
+pub const SUPERVISOR: usize = 0;
+/// Of ring 3's.
+pub const USER: usize = 1;
+/// Of ring 0's while supervisor-mode access prevention is lifted.
+pub const LIFTED: usize = 2;
 
 /// The tables of one view: of pages that can be read, and of pages that can be written without telling anyone.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +146,12 @@ pub struct Frame {
     /// The host's stack pointer while the stack of returns is empty, and how far it may go down.
     pub(crate) return_base: u64,
     pub(crate) return_limit: u64,
+    /// How the guest's time-stamp counter follows from the host's.
+    pub time: GuestTime,
+    /// The address of each view's [`JumpCache`].
+    pub all_jumps: [u64; 3],
+    /// Of an instruction under way: what it has no register for.
+    pub scratch: u64,
     /// The host's stack pointer outside.
     pub(crate) host_stack: u64,
     /// The host's MXCSR outside.
@@ -170,6 +191,9 @@ frame_offsets!(
     return_elsewhere,
     return_base,
     return_limit,
+    time,
+    all_jumps,
+    scratch,
     host_stack,
     host_mxcsr
 );
@@ -191,6 +215,16 @@ impl Layout {
         self.distances() + 8 * n as i32
     }
 
+    /// The offset of a segment register.
+    pub(crate) const fn segment(&self, n: SegmentIndex) -> i32 {
+        self.state + (offset_of!(VcpuState, segments) + n as usize * size_of::<Segment>()) as i32
+    }
+
+    /// The offset of what lies at `field` of the model-specific registers.
+    pub(crate) const fn msr(&self, field: usize) -> i32 {
+        self.state + (offset_of!(VcpuState, msrs) + field) as i32
+    }
+
     /// The offset of vector register `n`.
     pub(crate) const fn vector(&self, n: u8) -> i32 {
         self.vectors + 64 * n as i32
@@ -204,7 +238,8 @@ pub struct JumpCache {
     targets: [u64; Self::SLOTS],
     /// The host code for it.
     code: [u64; Self::SLOTS],
-    is_used: bool,
+    /// Slots that may hold something, with the numbers of the pages that made them; all may where there are too many.
+    used: Vec<(u16, u16)>,
     /// Whether any of them lies in a page that is not global.
     has_local: bool,
     /// For each number of a page modulo their count: whether any of them lies in such a page.
@@ -215,15 +250,22 @@ impl JumpCache {
     /// How many slots there are.
     pub const SLOTS: usize = 8192;
     const PAGES: usize = 4096;
+    /// With so many slots in use it is as cheap to forget all.
+    const MANY: usize = 1024;
     /// The page's number is folded into the offset within the page, because what is called is aligned.
     pub(crate) const FOLD: i8 = 12;
     pub(crate) const CODE: i32 = offset_of!(Self, code) as i32;
 
     const EMPTY: [u64; Self::SLOTS] = {
         let mut targets = [0; Self::SLOTS];
-        targets[0] = 1;
+        targets[0] = Self::nothing(0);
         targets
     };
+
+    /// What an empty slot holds.
+    const fn nothing(slot: usize) -> u64 {
+        (slot == 0) as u64
+    }
 
     const fn slot(target: u64) -> usize {
         (target ^ target >> Self::FOLD) as usize % Self::SLOTS
@@ -232,7 +274,7 @@ impl JumpCache {
     /// A cache that knows nothing.
     pub fn new() -> Box<Self> {
         let (targets, code, pages) = (Self::EMPTY, [0; Self::SLOTS], [false; Self::PAGES]);
-        Box::new(Self { targets, code, is_used: false, has_local: false, pages })
+        Box::new(Self { targets, code, used: Vec::with_capacity(Self::MANY), has_local: false, pages })
     }
 
     /// What goes into [`Frame::jumps`].
@@ -242,12 +284,20 @@ impl JumpCache {
 
     /// Remembers that RIP `target`, which is in a global page or not, is the host code at `code`.
     pub fn learn(&mut self, target: u64, code: u64, is_global: bool) {
-        let slot = Self::slot(target);
+        let (slot, page) = (Self::slot(target), Self::page(target));
         self.targets[slot] = target;
         self.code[slot] = code;
-        self.is_used = true;
+        if self.used.len() < Self::MANY {
+            self.used.push((slot as u16, page as u16));
+        }
         self.has_local |= !is_global;
-        self.pages[Self::page(target)] = true;
+        self.pages[page] = true;
+    }
+
+    /// The code for RIP `target`, where it is known.
+    pub fn find(&self, target: u64) -> Option<u64> {
+        let slot = Self::slot(target);
+        (self.targets[slot] == target).then(|| self.code[slot])
     }
 
     fn page(at: u64) -> usize {
@@ -256,11 +306,15 @@ impl JumpCache {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.is_used) {
+        if self.used.len() == Self::MANY {
             self.targets = Self::EMPTY;
             self.pages = [false; Self::PAGES];
-            self.has_local = false;
         }
+        for (slot, page) in self.used.drain(..) {
+            self.targets[usize::from(slot)] = Self::nothing(usize::from(slot));
+            self.pages[usize::from(page)] = false;
+        }
+        self.has_local = false;
     }
 
     /// Forgets what is in pages that are not global, and perhaps more.
@@ -282,13 +336,18 @@ impl JumpCache {
         self.forget_where(|_, known| code.binary_search(&known).is_ok());
     }
 
+    /// Forgets what leads to any of `code`.
+    pub fn forget_code_in(&mut self, code: &Range<u64>) {
+        self.forget_where(|_, known| code.contains(&known));
+    }
+
     fn forget_where(&mut self, is_gone: impl Fn(u64, u64) -> bool) {
-        if !self.is_used {
+        if self.used.is_empty() {
             return;
         }
         for (n, target) in self.targets.iter_mut().enumerate() {
             if is_gone(*target, self.code[n]) {
-                *target = Self::EMPTY[n];
+                *target = Self::nothing(n);
             }
         }
     }
@@ -302,6 +361,19 @@ mod tests {
     fn an_empty_slot_holds_the_address_of_another() {
         for (n, target) in JumpCache::EMPTY.iter().enumerate() {
             assert_ne!(JumpCache::slot(*target), n);
+        }
+    }
+
+    #[test]
+    fn a_cache_forgets_few_targets_and_many() {
+        let mut cache = JumpCache::new();
+        for count in [1, 5, JumpCache::MANY as u64 - 1, JumpCache::MANY as u64, 20_000] {
+            (0..count).for_each(|n| cache.learn(0x40_0000 + n * 0x111, n + 1, n % 2 == 0));
+            assert_eq!(cache.find(0x40_0000 + (count - 1) * 0x111), Some(count));
+            cache.forget_local();
+            assert!(cache.targets == JumpCache::EMPTY || count == 1);
+            cache.clear();
+            assert!(cache.targets == JumpCache::EMPTY && cache.pages.iter().all(|is_used| !is_used));
         }
     }
 

@@ -20,6 +20,7 @@
 
 mod layout;
 pub mod pages;
+mod time;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod cache;
@@ -28,4 +29,5 @@ pub mod rewrite;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod run;
 
-pub use layout::{Frame, JumpCache, Layout, RefillKind, SavedFlags, Tables, VIEWS};
+pub use layout::{Frame, JumpCache, LIFTED, Layout, RefillKind, SUPERVISOR, SavedFlags, Tables, USER, VIEWS};
+pub use time::GuestTime;

@@ -31,6 +31,9 @@ pub(super) fn layout() -> Layout {
         tables: VIEWS.map(|view| Mmu::tables(view, mmu)),
         second: Mmu::second_level(mmu),
         frame: offset_of!(Processor, frame) as i32,
+        state: state(0),
+        mode: offset_of!(Processor, mode) as i32,
+        view: offset_of!(Processor, view) as i32,
     }
 }
 

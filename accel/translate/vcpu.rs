@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use dragoman_frontend::{
-    decode::{DecodeError, MAX_BLOCK_INSNS},
+    decode::{DecodeError, MAX_BLOCK_INSNS, Mode},
     fault::Fault,
     model::Feature,
     post_mortem::Trace,
     semantics::LazyFlags,
 };
 use dragoman_jit::{
-    JumpCache, SavedFlags,
-    cache::Key,
+    GuestTime, JumpCache, SavedFlags,
+    cache::{Key, Refused},
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
-    run::x87,
+    run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
 use super::{
-    code::{Code, Place, Translated},
+    code::{Code, Place, Regions, Translated},
     exits::Exits,
     heat::Heat,
 };
@@ -36,11 +36,11 @@ enum Next {
 }
 
 /// Where translated code was left.
-enum Arrival {
+enum Arrival<'a> {
     /// At an instruction that the interpreter is to execute.
-    Interpret(Place),
+    Interpret(Place<'a>),
     /// At an x87 or MMX instruction, while the guest's unit is not in the host's.
-    LoadX87(Place),
+    LoadX87(Place<'a>),
     /// At this RIP, because somebody wants attention.
     At(u64),
     /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
@@ -57,9 +57,11 @@ pub(super) struct TranslatedVcpu {
     heat: Heat,
     /// For each view.
     jumps: [Box<JumpCache>; 3],
+    /// The mode that they are for, but for the ring.
+    jumps_mode: Mode,
     exits: Exits,
-    /// How often the code cache had been emptied when the jump caches were last known to be right.
-    emptied: u64,
+    /// As they were when the jump caches were last known to be right.
+    regions: Regions,
     steps: bool,
 }
 
@@ -73,18 +75,46 @@ impl TranslatedVcpu {
         let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
-        let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, exits: Exits::default(), emptied: 0, steps }
+        if time::has_steady_ticks() {
+            inner.cpu.frame.time = GuestTime::steady();
+        }
+        let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
+        inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
+        let (regions, jumps_mode) = (code.cache.view(), Mode::default());
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, jumps_mode, exits: Exits::default(), regions, steps }
     }
 
-    /// The interpreter's part, and the translator's, which makes blocks of `limit` instructions.
-    fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Run<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, exits, emptied, .. } = self;
-        (inner, Run { code, rewriter, heat, jumps, exits, emptied, limit })
+    /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
+    fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
+        let Self { inner, code, rewriter, heat, jumps, jumps_mode, exits, regions, .. } = self;
+        (inner, Parts { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
         self.inner.cpu.inbox.clone()
+    }
+}
+
+/// The translator's part of a processor, while it runs no code.
+struct Parts<'a> {
+    code: &'a Code,
+    rewriter: &'a mut Rewriter,
+    heat: &'a mut Heat,
+    jumps: &'a mut [Box<JumpCache>; 3],
+    jumps_mode: &'a mut Mode,
+    exits: &'a mut Exits,
+    regions: &'a mut Regions,
+    limit: usize,
+}
+
+impl Parts<'_> {
+    /// What runs code until the processor leaves it for something else. What is known of code that is gone is forgotten.
+    fn start(&mut self) -> Run<'_> {
+        let Self { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit } = self;
+        for gone in code.cache.refresh(regions) {
+            jumps.iter_mut().for_each(|jumps| jumps.forget_code_in(&gone));
+        }
+        Run { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit: *limit }
     }
 }
 
@@ -94,8 +124,9 @@ struct Run<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     jumps: &'a mut [Box<JumpCache>; 3],
+    jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
-    emptied: &'a mut u64,
+    regions: &'a Regions,
     /// How many instructions a block has at most.
     limit: usize,
 }
@@ -105,7 +136,7 @@ fn can_translate(vcpu: &InterpretedVcpu) -> bool {
     vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Runs instructions until something other than running them is to be done.
     fn run(&mut self, vcpu: &mut InterpretedVcpu) -> BlockEnd {
         self.forget(vcpu);
@@ -122,7 +153,11 @@ impl Run<'_> {
         let mut code = block.with_saved_flags;
         loop {
             self.enter(vcpu, code);
-            match self.next(vcpu) {
+            let mut next = self.next(vcpu);
+            if let Next::Leave(BlockEnd::Fault(fault)) = next {
+                next = self.deliver(vcpu, fault);
+            }
+            match next {
                 Next::Code(address) => code = address,
                 Next::Leave(end) => {
                     self.unload_x87(vcpu);
@@ -157,7 +192,7 @@ impl Run<'_> {
         (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
         if now.instruction_pointer == old.instruction_pointer {
             now.instruction_selector = old.instruction_selector;
-        } else if let Some(place) = self.code.cache().faulted_at(now.instruction_pointer) {
+        } else if let Some(place) = self.regions.faulted_at(now.instruction_pointer) {
             let insn = &place.block.payload[usize::from(place.site.insn)].insn;
             let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
             now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
@@ -202,7 +237,11 @@ impl Run<'_> {
     /// Prepares the processor for translated code at RIP `at`.
     fn start(&mut self, vcpu: &mut InterpretedVcpu, at: u64) {
         vcpu.cpu.store_flags();
-        let view = vcpu.cpu.view as usize;
+        let (view, mode) = (vcpu.cpu.view as usize, vcpu.cpu.mode.but_for_ring());
+        if *self.jumps_mode != mode {
+            *self.jumps_mode = mode;
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+        }
         vcpu.cpu.frame.jumps = self.jumps[view].address();
         vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
     }
@@ -219,11 +258,6 @@ impl Run<'_> {
     /// Forgets what others, or the guest itself, made stale.
     fn forget(&mut self, vcpu: &mut InterpretedVcpu) {
         let overwritten = vcpu.overwritten.as_mut().map(std::mem::take).unwrap_or_default();
-        let emptied = self.code.emptied();
-        if *self.emptied != emptied {
-            *self.emptied = emptied;
-            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
-        }
         let gone = vcpu.cpu.mmu.take_forgotten();
         if !gone.is_nothing() {
             for jumps in self.jumps.iter_mut() {
@@ -245,9 +279,8 @@ impl Run<'_> {
         let tracker = vcpu.cpu.context.ram.tracker();
         let is_only_user = vcpu.cpu.context.world.is_single();
         let mut stale = Vec::new();
-        let mut cache = self.code.cache();
         for (at, length) in overwritten.iter().copied() {
-            let is_gone = cache.invalidate(at, length, |block| {
+            let is_gone = self.code.cache.invalidate(at, length, |block| {
                 self.heat.cool(&block.key);
                 stale.push(block.from_jump);
             });
@@ -255,7 +288,6 @@ impl Run<'_> {
                 tracker.clear_code(at.page());
             }
         }
-        drop(cache);
         if !is_only_user {
             // Another processor may have been the first to forget them.
             self.jumps.iter_mut().for_each(|jumps| jumps.clear());
@@ -279,7 +311,7 @@ impl Run<'_> {
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
             Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
-                run.code.cache().link(number, &block.key);
+                run.code.cache.link(run.regions, number, &block.key);
                 block.with_saved_flags
             }),
             Arrival::Jump(at) => {
@@ -294,13 +326,13 @@ impl Run<'_> {
     }
 
     /// Brings the state up to date where translated code was left, and says where that is.
-    fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival {
+    fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival<'a> {
         let number = vcpu.cpu.frame.site as u32;
         let place = if number == Site::FAULTED {
             self.exits.count_refused();
-            self.code.cache().faulted_at(vcpu.cpu.frame.faulted)
+            self.regions.faulted_at(vcpu.cpu.frame.faulted)
         } else {
-            self.code.cache().left_at(number)
+            self.regions.left_at(number)
         };
         let Some(place) = place else { unreachable!("code is left at places that were put into the cache with it: {number:#x}") };
         if number != Site::FAULTED {
@@ -351,7 +383,7 @@ impl Run<'_> {
         match self.find(vcpu, at, is_grouped) {
             Ok(Some(block)) => {
                 let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
-                Next::Code(take(self, &block, is_global))
+                Next::Code(take(self, block, is_global))
             }
             // Also where the fetch faults: the interpreter says so.
             Ok(None) | Err(_) => {
@@ -394,19 +426,10 @@ impl Run<'_> {
             let (end, is_done) = execute_last(cpu, op, start, start);
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
-            let at = cpu.state.rip;
-            if cpu.has_changed {
-                cpu.settle();
-            }
-            if cpu.must_attend || !matches!(end, BlockEnd::Done) {
-                return Next::Leave(end);
-            }
-            self.forget(vcpu);
-            if !can_translate(vcpu) {
-                return Next::Leave(end);
-            }
-            self.start(vcpu, at);
-            return self.follow(vcpu, at, true, |_, block, _| block.with_saved_flags);
+            return match end {
+                BlockEnd::Done => self.go_on(vcpu),
+                BlockEnd::Fault(_) => Next::Leave(end),
+            };
         }
         let had_x87 = place.site.touches_x87 && vcpu.cpu.frame.has_x87 != 0;
         if had_x87 {
@@ -422,11 +445,52 @@ impl Run<'_> {
         }
         vcpu.instructions += 1;
         cpu.state.rip = start.wrapping_add(op.insn.end());
-        let goes_on = !must_leave && !cpu.must_attend && (!had_x87 || Self::load_x87(vcpu));
+        // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
+        let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
             Some(address) if goes_on => Next::Code(address),
+            None if goes_on => self.go_on(vcpu),
             _ => Next::Leave(BlockEnd::Done),
         }
+    }
+
+    /// Delivers what an instruction was refused with, and goes on with its handler.
+    fn deliver(&mut self, vcpu: &mut InterpretedVcpu, fault: Fault) -> Next {
+        // Whatever was to be done before the next instruction comes first there.
+        let must_attend = vcpu.cpu.must_attend;
+        if let Err(end) = vcpu.finish(BlockEnd::Fault(fault)) {
+            vcpu.shutdown = Some(end);
+            return Next::Leave(BlockEnd::Done);
+        }
+        vcpu.cpu.must_attend = must_attend;
+        vcpu.cpu.has_changed = true;
+        self.go_on(vcpu)
+    }
+
+    /// Goes on at RIP after something that may have changed how: at once, where nothing else is to be done first.
+    fn go_on(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        let at = vcpu.cpu.state.rip;
+        let cpu = &mut vcpu.cpu;
+        if cpu.has_changed {
+            cpu.settle();
+        }
+        if cpu.must_attend || cpu.inbox.has_any() {
+            return Next::Leave(BlockEnd::Done);
+        }
+        self.forget(vcpu);
+        if !can_translate(vcpu) {
+            return Next::Leave(BlockEnd::Done);
+        }
+        self.start(vcpu, at);
+        let view = vcpu.cpu.view as usize;
+        if let Some(code) = self.jumps[view].find(at) {
+            vcpu.cpu.frame.target = at;
+            return Next::Code(code);
+        }
+        self.follow(vcpu, at, true, |run, block, is_global| {
+            run.jumps[view].learn(at, block.from_jump, is_global);
+            block.with_saved_flags
+        })
     }
 
     /// Executes a repeated string instruction until it is done, or something else is.
@@ -454,7 +518,7 @@ impl Run<'_> {
     }
 
     /// The translated block at RIP `at`; `None` where the interpreter is to run what is there.
-    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64, is_grouped: bool) -> Result<Option<Translated>, Fault> {
+    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64, is_grouped: bool) -> Result<Option<&'a Translated>, Fault> {
         let key = Key { is_grouped, ..self.key(vcpu, at)? };
         if let Some(block) = self.known(&key) {
             return Ok(Some(block));
@@ -462,8 +526,8 @@ impl Run<'_> {
         Ok(if !is_grouped || self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
     }
 
-    fn known(&self, key: &Key) -> Option<Translated> {
-        self.code.cache().find(key).cloned()
+    fn known(&self, key: &Key) -> Option<&'a Translated> {
+        self.code.cache.find(self.regions, key)
     }
 
     /// What the block at RIP `at` is found by, or the fault of fetching it.
@@ -476,13 +540,14 @@ impl Run<'_> {
     }
 
     /// Translates the block of `key`, where it lies in one page.
-    fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<Translated> {
+    fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<&'a Translated> {
         const WINDOW: usize = 512;
         let mut window = [0; WINDOW];
         let room = PAGE_SIZE as usize - key.at.page_offset();
         let bytes = &mut window[..room.min(WINDOW)];
         // Others may be writing the page while it becomes code: what is read counts only once it is tracked.
         self.track(vcpu, key.at, bytes.len() as u64);
+        let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
         let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
             Ok(decoded) => decoded,
@@ -497,15 +562,15 @@ impl Run<'_> {
             is_grouped: key.is_grouped,
         };
         let translation = self.rewriter.rewrite(source);
-        let table = &vcpu.table;
+        let (table, length) = (&vcpu.table, u64::from(block.length));
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
-        let inserted = self.code.cache().insert(key, u64::from(block.length), translation, ops);
-        match inserted {
+        match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
             Ok(block) => Some(block),
-            Err(_full) => {
-                self.empty(vcpu);
+            Err(Refused::Full) => {
+                self.make_room(vcpu);
                 None
             }
+            Err(Refused::Stale | Refused::TooLarge) => None,
         }
     }
 
@@ -515,25 +580,33 @@ impl Run<'_> {
         }
     }
 
-    /// Forgets all translated code, for want of room.
-    fn empty(&mut self, vcpu: &mut InterpretedVcpu) {
-        let world = vcpu.cpu.context.world.clone();
-        if world.is_single() { self.code.empty() } else { world.alone(|| self.code.empty()) }
+    /// Has the blocks forgotten that were translated longest ago. Whoever is in code then leaves it first.
+    fn make_room(&self, vcpu: &mut InterpretedVcpu) {
+        let context = &vcpu.cpu.context;
+        if context.world.is_single() {
+            for page in self.code.cache.reuse(self.regions) {
+                if !vcpu.blocks.has_any_of(page) {
+                    context.ram.tracker().clear_code(page);
+                }
+            }
+        } else {
+            context.world.alone(|| self.code.cache.reuse(self.regions));
+        }
     }
 }
 
 impl Vcpu for TranslatedVcpu {
     fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
-        let (inner, mut run) = self.parts(MAX_BLOCK_INSNS);
-        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| run.run(vcpu)))
+        let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
+        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| parts.start().run(vcpu)))
     }
 
     fn step(&mut self) -> Result<ExitReason, AccelError> {
         if !self.steps {
             return self.inner.step();
         }
-        let (inner, mut run) = self.parts(1);
-        inner.in_world(|vcpu| vcpu.step_by(|vcpu| run.one(vcpu)))
+        let (inner, mut parts) = self.parts(1);
+        inner.in_world(|vcpu| vcpu.step_by(|vcpu| parts.start().one(vcpu)))
     }
 
     fn save(&mut self) -> Result<VcpuState, AccelError> {
@@ -549,12 +622,12 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.code.cache().counts();
+        let counts = self.code.cache.counts();
         let cache = [
             ("blocks", counts.blocks),
             ("bytes", counts.bytes),
             ("invalidated", counts.invalidated),
-            ("emptied", counts.emptied),
+            ("evicted", counts.evicted),
         ];
         let frame = &self.inner.cpu.frame;
         let probes = [("missed", frame.missed), ("refilled", frame.refilled), ("walked", frame.walked)];

@@ -1,35 +1,9 @@
 //! One translated block.
 
-use std::{hash::Hasher, sync::Arc};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Key;
 use crate::rewrite::{Exit, Row, Site};
-
-/// Hashes keys: a multiplication for each word. A guest that chooses addresses which collide slows down itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u8(&mut self, word: u8) {
-        self.write_u64(word.into());
-    }
-
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(word.into());
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(26) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
 
 /// A translated block. Addresses are where code is executed.
 pub struct Block<P> {
@@ -51,17 +25,25 @@ pub struct Block<P> {
     pub(super) sites: Vec<Site>,
     pub(super) exits: Vec<Exit>,
     pub(super) rows: Vec<Row>,
+    /// It was forgotten: nobody may enter it any more.
+    pub(super) is_forgotten: AtomicBool,
+}
+
+impl<P> Block<P> {
+    pub(super) fn is_known(&self) -> bool {
+        !self.is_forgotten.load(Ordering::Acquire)
+    }
 }
 
 /// A place where code was left.
-pub struct Left<P> {
+pub struct Left<'a, P> {
     /// The block.
-    pub block: Arc<Block<P>>,
+    pub block: &'a Block<P>,
     /// The place in it.
     pub site: Site,
 }
 
-impl<P> Left<P> {
+impl<P> Left<'_, P> {
     /// Where the code goes on behind the instruction at the site, if it does.
     pub fn resume(&self) -> Option<u64> {
         self.site.resume.map(|offset| self.block.base + u64::from(offset))

@@ -1,26 +1,34 @@
 //! The blocks that there are: found by what they were translated from, linked to each other, and forgotten when a byte of
-//! it is written.
+//! it is written or when their room is needed.
 //!
 //! Rule of this folder: a block is found by physical address, mode and view, so it serves every address space that maps
 //! its page. Links are made within a page only: there the way from one block to the next is the same in each of them.
-//! Code that was forgotten stays where it is until all of it goes: another processor may still be running there, and
-//! leaves it at its next exit.
+//! Readers take no lock; what changes is under one. Code that was forgotten stays where it is until its region is used
+//! again: another processor may still be running there, and leaves it at its next exit.
 
 mod block;
+mod index;
+mod region;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hash::BuildHasherDefault,
-    sync::Arc,
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use dragoman_frontend::decode::Mode;
-use dragoman_state::{GuestPhys, PAGE_SIZE};
+use dragoman_state::GuestPhys;
 
-use block::KeyHasher;
 pub use block::{Block, Left};
+use index::{Index, KeyHasher};
+pub use region::View;
+use region::{Division, Region};
 
 use crate::{
     rewrite::{Site, SiteKind, Translation, Way},
@@ -40,41 +48,50 @@ pub struct Key {
     pub is_grouped: bool,
 }
 
-/// A block's place in the cache.
+/// A block's number: its region and its place among the region's blocks.
 pub type BlockId = u32;
 
-/// There is no room for another block until all are forgotten.
+/// Why a block was not put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum Refused {
+    /// There is no room until a region is used again.
+    Full,
+    /// Code was forgotten since it was read, perhaps this; or the processor does not know all regions.
+    Stale,
+    /// No region is large enough.
+    TooLarge,
+}
 
 /// All translated blocks of a machine. `P` is what whoever fills it keeps with each.
 pub struct CodeCache<P> {
     memory: Arc<CodeMemory>,
-    /// Where the first block can begin: before it lies the gate.
-    start: usize,
-    next: usize,
-    slots: Vec<Slot<P>>,
-    by_key: HashMap<Key, BlockId, BuildHasherDefault<KeyHasher>>,
+    index: Index,
+    /// How often blocks were forgotten because what they were translated from was written.
+    overwrites: AtomicU64,
+    /// How often a region was used again.
+    reused: AtomicU64,
+    guarded: Mutex<Guarded<P>>,
+}
+
+/// What is changed under a lock.
+struct Guarded<P> {
+    view: View<P>,
+    /// The region that is being filled.
+    current: usize,
+    /// Where in the memory the next block goes, and where its region ends.
+    room: Range<usize>,
+    /// For each region: how its blocks hang together with others.
+    links: Vec<Vec<Links>>,
     by_page: HashMap<u64, Vec<BlockId>, BuildHasherDefault<KeyHasher>>,
-    by_place: BTreeMap<usize, Arc<Block<P>>>,
     counts: Counts,
 }
 
-/// A block, and how it hangs together with others.
-struct Slot<P> {
-    block: Arc<Block<P>>,
-    /// It was not forgotten.
-    is_known: bool,
+/// How a block hangs together with others.
+struct Links {
     /// For each exit: the block that it goes to.
     out: Vec<Option<BlockId>>,
     /// Which exits of which blocks come here.
     from: Vec<(BlockId, u8)>,
-}
-
-impl<P> Slot<P> {
-    fn known(&self) -> Option<&Arc<Block<P>>> {
-        self.is_known.then_some(&self.block)
-    }
 }
 
 /// What the cache has done since the machine began.
@@ -86,8 +103,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Blocks forgotten because what they were translated from was written.
     pub invalidated: u64,
-    /// How often everything was forgotten for want of room.
-    pub emptied: u64,
+    /// Blocks forgotten because their room was needed.
+    pub evicted: u64,
 }
 
 const ALIGNMENT: usize = 16;
@@ -95,53 +112,99 @@ const ALIGNMENT: usize = 16;
 impl<P> CodeCache<P> {
     /// An empty cache in `memory`, of which the first `reserved` bytes are somebody else's.
     pub fn new(memory: Arc<CodeMemory>, reserved: usize) -> Self {
-        let start = reserved.next_multiple_of(ALIGNMENT);
-        Self {
-            memory,
-            start,
-            next: start,
-            slots: Vec::new(),
-            by_key: HashMap::default(),
+        let division = Division::new(memory.base(), memory.size(), reserved.next_multiple_of(ALIGNMENT));
+        let regions = (0..Division::REGIONS).map(|_| Region::new(division.blocks())).collect();
+        let guarded = Guarded {
+            view: View { division, regions, reused: 0 },
+            current: 0,
+            room: division.places(0),
+            links: (0..Division::REGIONS).map(|_| Vec::new()).collect(),
             by_page: HashMap::default(),
-            by_place: BTreeMap::new(),
             counts: Counts::default(),
-        }
+        };
+        let index = Index::new(Division::REGIONS * division.blocks());
+        let (overwrites, reused) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { memory, index, overwrites, reused, guarded: Mutex::new(guarded) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guarded<P>> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it has done.
     pub fn counts(&self) -> Counts {
-        self.counts
+        self.lock().counts
     }
 
-    /// The block of `key`.
-    pub fn find(&self, key: &Key) -> Option<&Arc<Block<P>>> {
-        self.by_key.get(key).and_then(|id| self.slots[*id as usize].known())
+    /// The regions as they are now.
+    pub fn view(&self) -> View<P> {
+        self.lock().view.clone()
     }
 
-    /// Puts in the translation of `length` bytes of guest code.
-    pub fn insert(&mut self, key: Key, length: u64, translation: Translation, payload: P) -> Result<Arc<Block<P>>, Full> {
+    /// Whether `view` shows the regions as they are now. Where it does not, some of its code is gone.
+    pub fn is_current(&self, view: &View<P>) -> bool {
+        self.reused.load(Ordering::Acquire) == view.reused
+    }
+
+    /// Has `view` show the regions as they are now. Returns where the code of blocks was that are gone since.
+    pub fn refresh(&self, view: &mut View<P>) -> Vec<Range<u64>> {
+        if self.is_current(view) {
+            return Vec::new();
+        }
+        let old = std::mem::replace(view, self.view());
+        let both = old.regions.iter().zip(&view.regions).enumerate();
+        both.filter(|(_, (old, new))| !Arc::ptr_eq(old, new)).map(|(n, _)| view.division.addresses(n)).collect()
+    }
+
+    /// What [`CodeCache::insert`] wants to be told: ask before the guest's code is read.
+    pub fn overwrites(&self) -> u64 {
+        self.overwrites.load(Ordering::Acquire)
+    }
+
+    /// The block of `key`. One that another processor is putting in may be missed.
+    pub fn find<'a>(&self, view: &'a View<P>, key: &Key) -> Option<&'a Block<P>> {
+        let mut found = None;
+        self.index.find(key, |id| {
+            found = view.block(id).filter(|block| block.key == *key && block.is_known());
+            found.is_some()
+        });
+        found
+    }
+
+    /// Puts in the translation of `length` bytes of guest code, which were read when [`CodeCache::overwrites`] was so. Where
+    /// another processor was first, that is the block.
+    pub fn insert<'a>(
+        &self,
+        view: &'a View<P>,
+        key: Key,
+        length: u64,
+        translation: Translation,
+        payload: P,
+        overwrites: u64,
+    ) -> Result<&'a Block<P>, Refused> {
         let Translation { mut code, with_host_flags, with_saved_flags, from_jump, sites, site_numbers, exits, rows } =
             translation;
-        let id = self.slots.len() as BlockId;
-        if self.memory.size() - self.next < code.len() || id >= 1 << (u32::BITS - Site::BITS - 1) {
-            return Err(Full);
+        let mut guarded = self.lock();
+        if overwrites != self.overwrites() || !self.is_current(view) {
+            return Err(Refused::Stale);
         }
-        if let Some(old) = self.by_key.get(&key).copied() {
-            self.forget(old);
+        if let Some(other) = self.find(view, &key) {
+            return Ok(other);
         }
+        let id = guarded.make_room(code.len())?;
         for at in site_numbers {
             let at = at as usize;
             let number = u32::from(code[at]) | id << Site::BITS;
             code[at..at + 4].copy_from_slice(&number.to_le_bytes());
         }
-        let place = self.next;
+        let place = guarded.room.start;
         self.memory.write(place, &code);
-        self.next = (place + code.len()).next_multiple_of(ALIGNMENT).min(self.memory.size());
-        self.counts.blocks += 1;
-        self.counts.bytes += code.len() as u64;
+        guarded.room.start = (place + code.len()).next_multiple_of(ALIGNMENT).min(guarded.room.end);
+        guarded.counts.blocks += 1;
+        guarded.counts.bytes += code.len() as u64;
         let out = vec![None; exits.len()];
         let base = self.memory.base() + place as u64;
-        let block = Arc::new(Block {
+        let block = Block {
             key,
             length,
             place,
@@ -153,51 +216,40 @@ impl<P> CodeCache<P> {
             sites,
             exits,
             rows,
+            is_forgotten: AtomicBool::new(false),
             payload,
-        });
-        self.by_key.insert(key, id);
-        self.by_page.entry(key.at.page_number()).or_default().push(id);
-        self.by_place.insert(place, block.clone());
-        self.slots.push(Slot { block: block.clone(), is_known: true, out, from: Vec::new() });
-        Ok(block)
-    }
-
-    /// What is to be known where code was left at the site numbered `number`, also of a block that was forgotten since.
-    pub fn left_at(&self, number: u32) -> Option<Left<P>> {
-        let (id, site) = (number >> Site::BITS, number & ((1 << Site::BITS) - 1));
-        let block = &self.slots.get(id as usize)?.block;
-        let site = *block.sites.get(site as usize)?;
-        Some(Left { block: block.clone(), site })
-    }
-
-    /// The same where the host refused the instruction at `address`.
-    pub fn faulted_at(&self, address: u64) -> Option<Left<P>> {
-        let place = address.checked_sub(self.memory.base())? as usize;
-        let (_, block) = self.by_place.range(..=place).next_back()?;
-        let within = place.checked_sub(block.place).filter(|within| *within < block.size)? as u32;
-        let row = block.rows.iter().rev().find(|row| row.start <= within)?;
-        let site = Site { kind: SiteKind::Interpret, insn: row.insn, flags: row.flags, touches_x87: true, resume: None };
-        Some(Left { block: block.clone(), site })
+        };
+        let current = guarded.current;
+        guarded.view.regions[current].push(block);
+        guarded.links[current].push(Links { out, from: Vec::new() });
+        guarded.by_page.entry(key.at.page_number()).or_default().push(id);
+        // Last: from here on others find it.
+        self.index.insert(&key, id);
+        view.block(id).ok_or(Refused::Stale)
     }
 
     /// Has the exit at the site numbered `number` go straight to the block of `target` from now on.
-    pub fn link(&mut self, number: u32, target: &Key) {
-        let Some(Left { block, site }) = self.left_at(number) else { return };
-        let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }, Some(to)) = (site.kind, self.by_key.get(target).copied()) else { return };
+    pub fn link(&self, view: &View<P>, number: u32, target: &Key) {
+        let mut guarded = self.lock();
+        let Some(Left { block, site }) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
+        let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }) = site.kind else { return };
+        let is_target = |id| view.block(id).is_some_and(|block| block.key == *target && block.is_known());
+        let Some(to) = self.index.find(target, is_target) else { return };
         let from = number >> Site::BITS;
-        let slot = &mut self.slots[from as usize];
-        if !slot.is_known || slot.out[usize::from(exit)].is_some() {
-            return;
+        // There are none of a block that was forgotten.
+        match guarded.links(from).and_then(|links| links.out.get_mut(usize::from(exit))) {
+            Some(out @ None) => *out = Some(to),
+            Some(Some(_)) | None => return,
         }
-        slot.out[usize::from(exit)] = Some(to);
-        let target = &mut self.slots[to as usize];
-        target.from.push((from, exit));
-        let entry = match block.exits[usize::from(exit)].way {
-            Way::HostFlags => target.block.with_host_flags,
-            Way::SavedFlags => target.block.with_saved_flags,
-            Way::Jump => target.block.from_jump,
-        };
-        self.point(&block, exit, entry);
+        if let (Some(links), Some(target)) = (guarded.links(to), view.block(to)) {
+            links.from.push((from, exit));
+            let entry = match block.exits[usize::from(exit)].way {
+                Way::HostFlags => target.with_host_flags,
+                Way::SavedFlags => target.with_saved_flags,
+                Way::Jump => target.from_jump,
+            };
+            self.point(block, exit, entry);
+        }
     }
 
     /// Lets an exit lead to `address`.
@@ -209,56 +261,119 @@ impl<P> CodeCache<P> {
 
     /// Forgets the blocks translated from any of `length` bytes from `at`, which are in one page, and says which. Whether
     /// there is none left of that page.
-    pub fn invalidate(&mut self, at: GuestPhys, length: u64, mut forgotten: impl FnMut(&Block<P>)) -> bool {
+    pub fn invalidate(&self, at: GuestPhys, length: u64, mut forgotten: impl FnMut(&Block<P>)) -> bool {
         let page = at.page_number();
-        let Some(ids) = self.by_page.get(&page) else { return true };
+        let mut guarded = self.lock();
+        // Whoever has read the old bytes, and has not put in yet what became of them, is not to do so.
+        self.overwrites.fetch_add(1, Ordering::AcqRel);
+        let Guarded { view, by_page, .. } = &*guarded;
+        let Some(ids) = by_page.get(&page) else { return true };
         let overlaps = |id: &BlockId| {
-            let block = &self.slots[*id as usize].block;
-            block.key.at.0 < at.0 + length && at.0 < block.key.at.0 + block.length
+            let block = view.block(*id);
+            block.is_some_and(|block| block.key.at.0 < at.0 + length && at.0 < block.key.at.0 + block.length)
         };
         let stale: Vec<BlockId> = ids.iter().copied().filter(overlaps).collect();
-        self.counts.invalidated += stale.len() as u64;
+        guarded.counts.invalidated += stale.len() as u64;
         for id in stale {
-            forgotten(&self.slots[id as usize].block);
-            self.forget(id);
+            if let Some(block) = guarded.view.block(id) {
+                forgotten(block);
+            }
+            self.forget(&mut guarded, id);
         }
-        !self.by_page.contains_key(&page)
+        !guarded.by_page.contains_key(&page)
     }
 
-    fn forget(&mut self, id: BlockId) {
-        let slot = &mut self.slots[id as usize];
-        slot.is_known = false;
-        let (block, out, from) = (slot.block.clone(), std::mem::take(&mut slot.out), std::mem::take(&mut slot.from));
+    fn forget(&self, guarded: &mut Guarded<P>, id: BlockId) {
+        let Some(links) = guarded.links(id) else { return };
+        let (out, from) = (std::mem::take(&mut links.out), std::mem::take(&mut links.from));
         for (source, exit) in from {
-            let slot = &mut self.slots[source as usize];
-            if slot.is_known {
-                slot.out[usize::from(exit)] = None;
-                let source = slot.block.clone();
-                self.point(&source, exit, source.base + u64::from(source.exits[usize::from(exit)].stub));
+            if let Some(out) = guarded.links(source).and_then(|links| links.out.get_mut(usize::from(exit))) {
+                *out = None;
+            }
+            if let Some(source) = guarded.view.block(source) {
+                self.point(source, exit, source.base + u64::from(source.exits[usize::from(exit)].stub));
             }
         }
         for to in out.into_iter().flatten() {
-            self.slots[to as usize].from.retain(|(source, _)| *source != id);
+            if let Some(links) = guarded.links(to) {
+                links.from.retain(|(source, _)| *source != id);
+            }
         }
-        self.by_key.remove(&block.key);
-        if let Some(ids) = self.by_page.get_mut(&block.key.at.page_number()) {
+        let Some(block) = guarded.view.block(id) else { return };
+        block.is_forgotten.store(true, Ordering::Release);
+        let (key, page) = (block.key, block.key.at.page_number());
+        if self.index.remove(&key, id) {
+            self.tidy(guarded);
+        }
+        if let Some(ids) = guarded.by_page.get_mut(&page) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_page.remove(&block.key.at.page_number());
+                guarded.by_page.remove(&page);
             }
         }
     }
 
-    /// Forgets everything. No processor may be in any of the code, or come back to it.
-    pub fn clear(&mut self) {
-        let counts = Counts { emptied: self.counts.emptied + 1, ..self.counts };
-        let (memory, start) = (self.memory.clone(), self.start);
-        *self = Self::new(memory, start);
-        self.counts = counts;
+    fn tidy(&self, guarded: &Guarded<P>) {
+        let ids = guarded.by_page.values().flatten();
+        let known = ids.filter_map(|id| guarded.view.block(*id).map(|block| (block, *id)));
+        self.index.tidy(known.filter(|(block, _)| block.is_known()).map(|(block, id)| (&block.key, id)));
     }
 
-    /// The pages that code was translated from.
-    pub fn pages(&self) -> impl Iterator<Item = GuestPhys> {
-        self.by_page.keys().map(|page| GuestPhys(page * PAGE_SIZE))
+    /// Makes room: forgets the blocks of the region that was filled longest ago, where that is still needed. `view` is the
+    /// caller's, as it was when it was told that there is no room. Returns the pages of which no block is left.
+    ///
+    /// No processor may be in any code, or come back to any before it has looked whether its view is current.
+    pub fn reuse(&self, view: &View<P>) -> Vec<GuestPhys> {
+        let mut guarded = self.lock();
+        if !self.is_current(view) {
+            return Vec::new();
+        }
+        let next = (guarded.current + 1) % Division::REGIONS;
+        let ids: Vec<BlockId> = (0..guarded.links[next].len()).map(|n| guarded.view.division.id(next, n)).collect();
+        let mut pages = Vec::new();
+        for id in ids {
+            let Some(block) = guarded.view.block(id).filter(|block| block.is_known()) else { continue };
+            pages.push(block.key.at.page());
+            guarded.counts.evicted += 1;
+            self.forget(&mut guarded, id);
+        }
+        guarded.links[next].clear();
+        guarded.view.regions[next] = Region::new(guarded.view.division.blocks());
+        guarded.view.reused += 1;
+        guarded.fill(next);
+        self.reused.store(guarded.view.reused, Ordering::Release);
+        pages.sort_unstable();
+        pages.dedup();
+        pages.retain(|page| !guarded.by_page.contains_key(&page.page_number()));
+        pages
+    }
+}
+
+impl<P> Guarded<P> {
+    fn links(&mut self, id: BlockId) -> Option<&mut Links> {
+        let (region, n) = self.view.division.place(id);
+        self.links.get_mut(region)?.get_mut(n)
+    }
+
+    /// Finds room for `size` bytes. Returns the number of the block that comes there.
+    fn make_room(&mut self, size: usize) -> Result<BlockId, Refused> {
+        // The first region holds less than others; it is filled again too.
+        if size > self.view.division.region / 2 {
+            return Err(Refused::TooLarge);
+        }
+        if self.room.len() < size || self.view.regions[self.current].is_full() {
+            let next = (self.current + 1) % Division::REGIONS;
+            if self.view.regions[next].count() > 0 {
+                return Err(Refused::Full);
+            }
+            self.fill(next);
+        }
+        Ok(self.view.division.id(self.current, self.view.regions[self.current].count()))
+    }
+
+    /// Goes on in region `n`.
+    fn fill(&mut self, n: usize) {
+        self.current = n;
+        self.room = self.view.division.places(n);
     }
 }

@@ -28,6 +28,8 @@ mod registers;
 mod returns;
 mod rflags;
 mod stack;
+mod strings;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -346,6 +348,19 @@ impl Work<'_> {
             Plan::SetInterrupts => self.set_interrupts(),
             Plan::SwapGs => self.swap_gs(),
             Plan::Serialize => self.serialize(),
+            Plan::SystemCall => self.system_call(),
+            Plan::SystemReturn => self.system_return(),
+            Plan::SetAccess => self.set_access(),
+            Plan::ClearAccess => self.clear_access(),
+            Plan::SetDirection(is_down) => self.set_direction(is_down),
+            Plan::ReadControl => self.read_control(),
+            Plan::ReadSelector => self.read_selector(),
+            Plan::ReadBase => self.read_base(),
+            Plan::WriteBase => self.write_base(),
+            Plan::BitString => self.bit_string(step),
+            Plan::ReadTime => self.read_time(),
+            Plan::Pause => self.pause(),
+            Plan::Move | Plan::Store => self.repeated(),
             Plan::Repeat => self.repeat(),
             Plan::InterpretLast => self.interpret_last(),
         }

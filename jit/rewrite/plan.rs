@@ -2,8 +2,8 @@
 
 use dragoman_frontend::decode::{Insn, Opcode};
 use iced_x86::{
-    CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
-    Register,
+    Code, CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, Mnemonic, OpAccess,
+    OpKind, Register,
 };
 
 use super::{
@@ -42,6 +42,33 @@ pub(super) enum Plan {
     SetInterrupts,
     SwapGs,
     Serialize,
+    /// SYSCALL at ring 3.
+    SystemCall,
+    /// SYSRET at ring 0, to 64-bit code.
+    SystemReturn,
+    /// STAC at ring 0.
+    SetAccess,
+    /// CLAC at ring 0.
+    ClearAccess,
+    /// STD, or CLD.
+    SetDirection(bool),
+    /// MOV from a control register.
+    ReadControl,
+    /// MOV from a segment register to a general one.
+    ReadSelector,
+    /// RDFSBASE and RDGSBASE.
+    ReadBase,
+    /// WRFSBASE and WRGSBASE.
+    WriteBase,
+    /// BT, BTS, BTR and BTC of a bit anywhere in memory.
+    BitString,
+    /// RDTSC and RDTSCP.
+    ReadTime,
+    Pause,
+    /// REP MOVS.
+    Move,
+    /// REP STOS.
+    Store,
     /// The interpreter executes it, and the block goes on.
     Interpret,
     /// The interpreter executes it until it is done, and the block ends.
@@ -80,6 +107,7 @@ impl Step {
     pub fn ends_block(&self) -> bool {
         use Plan::*;
         matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | Repeat | InterpretLast)
+            || matches!(self.plan, SystemCall | SystemReturn | Move | Store)
             || self.ends_by_what_it_changes()
     }
 }
@@ -87,7 +115,8 @@ impl Step {
 impl Step {
     fn ends_by_what_it_changes(&self) -> bool {
         use Plan::*;
-        matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize)
+        matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize | SetAccess | ClearAccess)
+            || matches!(self.plan, ReadBase | WriteBase)
     }
 }
 
@@ -172,6 +201,8 @@ fn borrowed(insn: &Instruction) -> u32 {
 }
 
 fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, info: &InstructionInfo, step: &mut Step) -> Plan {
+    use Code::{Movsb_m8_m8, Movsd_m32_m32, Movsq_m64_m64, Movsw_m16_m16};
+    use Code::{Stosb_m8_AL, Stosd_m32_EAX, Stosq_m64_RAX, Stosw_m16_AX};
     if lowered.opcode != Opcode::of(insn.code()) {
         return Plan::InterpretLast; // it is refused in this mode
     }
@@ -192,6 +223,8 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         }
         FlowControl::Return if insn.mnemonic() == Mnemonic::Ret && is_plain_stack => return Plan::Return,
         FlowControl::Next => {}
+        FlowControl::Call if insn.mnemonic() == Mnemonic::Syscall && cpl == 3 => return Plan::SystemCall,
+        FlowControl::Return if insn.code() == Code::Sysretq && cpl == 0 => return Plan::SystemReturn,
         _ => return Plan::InterpretLast,
     }
     if insn.is_string_instruction() && lowered.is_repeated() {
@@ -199,7 +232,13 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
             insn.mnemonic(),
             Mnemonic::Insb | Mnemonic::Insw | Mnemonic::Insd | Mnemonic::Outsb | Mnemonic::Outsw | Mnemonic::Outsd
         );
-        return if is_io { Plan::InterpretLast } else { Plan::Repeat };
+        return match insn.code() {
+            _ if is_io => Plan::InterpretLast,
+            _ if insn.has_segment_prefix() => Plan::Repeat,
+            Movsb_m8_m8 | Movsw_m16_m16 | Movsd_m32_m32 | Movsq_m64_m64 if has_wide_pointers(insn) => Plan::Move,
+            Stosb_m8_AL | Stosw_m16_AX | Stosd_m32_EAX | Stosq_m64_RAX if has_wide_pointers(insn) => Plan::Store,
+            _ => Plan::Repeat,
+        };
     }
     match insn.mnemonic() {
         Mnemonic::Nop
@@ -222,7 +261,21 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         Mnemonic::Sti if cpl == 0 => return Plan::SetInterrupts,
         Mnemonic::Swapgs => return Plan::SwapGs,
         Mnemonic::Serialize => return Plan::Serialize,
+        Mnemonic::Stac if cpl == 0 => return Plan::SetAccess,
+        Mnemonic::Clac if cpl == 0 => return Plan::ClearAccess,
+        Mnemonic::Cld => return Plan::SetDirection(false),
+        Mnemonic::Std => return Plan::SetDirection(true),
+        Mnemonic::Pause => return Plan::Pause,
+        Mnemonic::Rdtsc | Mnemonic::Rdtscp => return Plan::ReadTime,
+        Mnemonic::Rdfsbase | Mnemonic::Rdgsbase => return Plan::ReadBase,
+        Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => return Plan::WriteBase,
+        Mnemonic::Mov if insn.code() == Code::Mov_r64_cr && is_plain_control(insn.op1_register()) => return Plan::ReadControl,
+        Mnemonic::Mov if reads_selector(insn) => return Plan::ReadSelector,
         _ => {}
+    }
+    if is_bit_string(insn) && has_wide_address(insn) && can_address(insn) {
+        step.effect = Effect::of(insn);
+        return Plan::BitString;
     }
     if !is_reencodable(host, insn) {
         return Plan::Interpret;
@@ -400,6 +453,28 @@ fn is_reencodable(host: &HostInstructions, insn: &Instruction) -> bool {
             | Frstor
             | Fnsave
     ) && !is_bit_string(insn)
+}
+
+/// A control register that only a move to it changes, and page faults.
+fn is_plain_control(register: Register) -> bool {
+    matches!(register, Register::CR0 | Register::CR2 | Register::CR3 | Register::CR4)
+}
+
+/// MOV from a segment register to a general one.
+fn reads_selector(insn: &Instruction) -> bool {
+    insn.op1_kind() == OpKind::Register && insn.op1_register().is_segment_register() && insn.op0_kind() == OpKind::Register
+}
+
+/// The pointers of a string instruction have 64 bits.
+fn has_wide_pointers(insn: &Instruction) -> bool {
+    let is_wide = |kind| !matches!(kind, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemoryESDI | OpKind::MemoryESEDI);
+    insn.op_kinds().all(is_wide)
+}
+
+/// Every register in the address has 64 bits.
+fn has_wide_address(insn: &Instruction) -> bool {
+    let is_wide = |register: Register| !register.is_gpr32() && register != Register::EIP;
+    is_wide(insn.memory_base()) && is_wide(insn.memory_index()) && insn.memory_displ_size() != 4
 }
 
 /// A bit in memory whose number is in a register may lie anywhere.

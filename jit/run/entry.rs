@@ -140,7 +140,8 @@ const RESIDENT: [(u8, u8); 12] =
 /// How much of the host's stack the guest's calls may take.
 const RETURN_BYTES: i32 = 64 << 10;
 
-/// In: guest state from memory into registers. The code's address comes in RDI.
+/// In: guest state from memory into registers. The code's address comes in RDI; a block's way in from an indirect jump finds
+/// the target in R10.
 #[rustfmt::skip]
 fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     dynasm!(asm ; .arch x64
@@ -155,6 +156,7 @@ fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
         ; gs mov [layout.return_limit()], rax
         ; gs ldmxcsr [layout.mxcsr]
         ; mov r11, rdi
+        ; gs mov r10, [layout.target()]
     );
     // Halves that are loaded as zeros count as in use all the same, and slow down every instruction that keeps them.
     let (narrow, loaded) = (asm.new_dynamic_label(), asm.new_dynamic_label());

@@ -7,6 +7,7 @@ mod entry;
 mod faults;
 mod memory;
 mod refill;
+pub mod time;
 pub mod x87;
 
 pub use entry::{Gate, HostFeatures, Pages};
