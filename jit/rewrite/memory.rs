@@ -73,11 +73,7 @@ impl Work<'_> {
         let Some(n) = number(register) else { return Register::None };
         match home(n) {
             Home::Host(held) => as_wide(held, Register::RAX),
-            Home::Memory => {
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; gs mov Rq(spare), [at]);
-                as_wide(spare, Register::RAX)
-            }
+            Home::Memory => as_wide(self.borrow_register(n, spare), Register::RAX),
         }
     }
 
@@ -115,9 +111,12 @@ impl Work<'_> {
             false => (self.tables.read, RefillKind::Read),
         };
         let last = (PAGE - memory.size) as i32;
+        if self.has_bmi2 {
+            dynasm!(self.code ; .arch x64 ; rorx r11d, r10d, SHIFT);
+        } else {
+            dynasm!(self.code ; .arch x64 ; mov r11d, r10d ; shr r11d, SHIFT);
+        }
         dynasm!(self.code ; .arch x64
-            ; mov r11d, r10d
-            ; shr r11d, SHIFT
             ; and r11d, MASK
             ; gs sub r10, [r11 + table]
         );
