@@ -41,11 +41,11 @@ impl Work<'_> {
         let again = self.here();
         if is_move {
             dynasm!(self.code ; .arch x64 ; mov r10, rsi);
-            self.probe(MemoryUse { size: 1 << log, is_write: false }, site);
+            self.probe_page(MemoryUse { size: 1 << log, is_write: false }, site);
             dynasm!(self.code ; .arch x64 ; add r10, r11 ; gs mov [scratch], r10);
         }
         dynasm!(self.code ; .arch x64 ; mov r10, rdi);
-        self.probe(MemoryUse { size: 1 << log, is_write: true }, site);
+        self.probe_page(MemoryUse { size: 1 << log, is_write: true }, site);
         // How many elements the page has room for, of the two pages where there are two.
         dynasm!(self.code ; .arch x64 ; add r10, r11 ; mov r11d, r10d ; or r11d, PAGE_MASK);
         if is_move {
