@@ -121,6 +121,9 @@ pub struct Frame {
     pub page: u64,
     /// The guest's arithmetic flags, where code keeps them here rather than in the host's.
     pub flags: SavedFlags,
+    /// How the guest's arithmetic flags follow from registers, where they are neither here nor in the host's
+    /// ([`Recipe::numbered`](crate::rewrite::Recipe::numbered)); zero where they are here.
+    pub recipe: u32,
     /// The host's arithmetic flags when code was left.
     pub host_flags: SavedFlags,
     /// The [`Site`](crate::rewrite::Site) at which code was left.
@@ -188,6 +191,7 @@ macro_rules! frame_offsets {
 frame_offsets!(
     page,
     flags,
+    recipe,
     host_flags,
     site,
     target,

@@ -12,7 +12,7 @@ use dragoman_frontend::{
 use dragoman_jit::{
     GuestTime, JumpCache, SavedFlags,
     cache::{Key, Refused},
-    rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
+    rewrite::{FlagHome, HostInstructions, Recipe, Rewriter, Site, SiteKind, Source},
     run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
@@ -253,7 +253,7 @@ impl<'a> Run<'a> {
     /// Runs translated code until it is left.
     fn enter(&mut self, vcpu: &mut InterpretedVcpu, code: u64) {
         let cpu = &mut vcpu.cpu;
-        cpu.frame.flags = SavedFlags::of(cpu.state.rflags);
+        (cpu.frame.flags, cpu.frame.recipe) = (SavedFlags::of(cpu.state.rflags), 0);
         let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
         cpu.frame.has_upper_halves = u32::from(halves != 0);
         self.code.gate.enter(cpu, code);
@@ -404,6 +404,10 @@ impl<'a> Run<'a> {
             FlagHome::Host => cpu.frame.host_flags.image(),
             FlagHome::Memory | FlagHome::Both => cpu.frame.flags.image(),
             FlagHome::Recipe(recipe) => recipe.flags(&cpu.state.gpr),
+            FlagHome::Told => match Recipe::numbered(cpu.frame.recipe) {
+                Some(recipe) => recipe.flags(&cpu.state.gpr),
+                None => cpu.frame.flags.image(),
+            },
         };
         cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
     }

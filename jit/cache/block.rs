@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Key;
-use crate::rewrite::{Exit, Row, Site};
+use crate::rewrite::{Exit, Row, Site, Way};
 
 /// A translated block. Addresses are where code is executed.
 pub struct Block<P> {
@@ -15,6 +15,8 @@ pub struct Block<P> {
     pub with_host_flags: u64,
     /// The way in with the flags in memory.
     pub with_saved_flags: u64,
+    /// The way in with the flags in neither place, and the registers from which they must not follow then.
+    pub(super) with_recipe: Option<(u64, u16)>,
     /// The way in after an indirect jump.
     pub from_jump: u64,
     /// What its maker keeps with it.
@@ -30,6 +32,18 @@ pub struct Block<P> {
 }
 
 impl<P> Block<P> {
+    /// The address at which `exit` of another block comes in, if it can.
+    pub(super) fn entry(&self, exit: &Exit) -> Option<u64> {
+        match (exit.way, exit.recipe, self.with_recipe) {
+            (Way::HostFlags, Some(recipe), Some((entry, forbidden))) if recipe.registers() & forbidden == 0 => Some(entry),
+            (Way::HostFlags, ..) => Some(self.with_host_flags),
+            (Way::SavedFlags, ..) => Some(self.with_saved_flags),
+            (Way::Told(excluded), _, Some((entry, forbidden))) if forbidden & !excluded == 0 => Some(entry),
+            (Way::Told(_), ..) => None,
+            (Way::Jump, ..) => Some(self.from_jump),
+        }
+    }
+
     pub(super) fn is_known(&self) -> bool {
         !self.is_forgotten.load(Ordering::Acquire)
     }

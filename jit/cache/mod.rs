@@ -31,7 +31,7 @@ pub use region::View;
 use region::{Division, Region};
 
 use crate::{
-    rewrite::{Site, SiteKind, Translation, Way},
+    rewrite::{Site, SiteKind, Translation},
     run::CodeMemory,
 };
 
@@ -182,7 +182,7 @@ impl<P> CodeCache<P> {
         payload: P,
         overwrites: u64,
     ) -> Result<&'a Block<P>, Refused> {
-        let Translation { mut code, with_host_flags, with_saved_flags, from_jump, sites, site_numbers, exits, rows } =
+        let Translation { mut code, with_host_flags, with_saved_flags, with_recipe, from_jump, sites, site_numbers, exits, rows } =
             translation;
         let mut guarded = self.lock();
         if overwrites != self.overwrites() || !self.is_current(view) {
@@ -210,6 +210,7 @@ impl<P> CodeCache<P> {
             place,
             size: code.len(),
             with_host_flags: base + u64::from(with_host_flags),
+            with_recipe: with_recipe.map(|(offset, forbidden)| (base + u64::from(offset), forbidden)),
             with_saved_flags: base + u64::from(with_saved_flags),
             from_jump: base + u64::from(from_jump),
             base,
@@ -235,19 +236,15 @@ impl<P> CodeCache<P> {
         let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }) = site.kind else { return };
         let is_target = |id| view.block(id).is_some_and(|block| block.key == *target && block.is_known());
         let Some(to) = self.index.find(target, is_target) else { return };
-        let from = number >> Site::BITS;
+        let entry = view.block(to).and_then(|target| target.entry(block.exits.get(usize::from(exit))?));
+        let (from, Some(entry)) = (number >> Site::BITS, entry) else { return };
         // There are none of a block that was forgotten.
         match guarded.links(from).and_then(|links| links.out.get_mut(usize::from(exit))) {
             Some(out @ None) => *out = Some(to),
             Some(Some(_)) | None => return,
         }
-        if let (Some(links), Some(target)) = (guarded.links(to), view.block(to)) {
+        if let Some(links) = guarded.links(to) {
             links.from.push((from, exit));
-            let entry = match block.exits[usize::from(exit)].way {
-                Way::HostFlags => target.with_host_flags,
-                Way::SavedFlags => target.with_saved_flags,
-                Way::Jump => target.from_jump,
-            };
             self.point(block, exit, entry);
         }
     }

@@ -1,7 +1,7 @@
 //! Finding, linking and forgetting blocks, without running any.
 
 use super::*;
-use crate::rewrite::{Exit, FlagHome};
+use crate::rewrite::{Exit, FlagHome, Way};
 
 const SIZE: usize = 1 << 16;
 
@@ -23,10 +23,11 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         site_numbers: vec![code.len() as u32 - 4],
         code,
         with_host_flags: 0,
+        with_recipe: None,
         with_saved_flags: 1,
         from_jump: 2,
         sites: vec![Site { kind: SiteKind::Link { target, exit: 0, is_grouped: true }, insn: 0, flags, touches_x87: false, resume: None }],
-        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags } }],
+        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags }, recipe: None }],
         rows: Vec::new(),
     }
 }

@@ -190,7 +190,9 @@ impl Work<'_> {
         let beyond = self.jump_beyond();
         self.find_page(site, miss);
         self.code.land(beyond);
-        self.leave_flags_in_memory();
+        if !self.flags.is_told {
+            self.leave_flags_in_memory();
+        }
         self.link_to(own, false);
     }
 

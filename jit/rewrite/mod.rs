@@ -138,6 +138,8 @@ pub struct Exit {
     pub stub: u32,
     /// Which of a block's ways in it takes.
     pub way: Way,
+    /// How the flags in the host's follow from registers, where whoever takes over is told that on this way.
+    pub recipe: Option<Recipe>,
 }
 
 /// A way into a block.
@@ -147,6 +149,9 @@ pub enum Way {
     HostFlags,
     /// With the flags in memory.
     SavedFlags,
+    /// With the flags where whoever takes over was told; from which registers they must not follow, a bit for each, was looked
+    /// at already.
+    Told(u16),
     /// With the flags in memory, RIP in R10, and [`Frame::page`](crate::Frame::page) still another's.
     Jump,
 }
@@ -173,6 +178,9 @@ pub struct Translation {
     pub with_saved_flags: u32,
     /// The way in after an indirect jump: RIP in R10, the flags in memory.
     pub from_jump: u32,
+    /// The way in with the flags in neither place, where whoever takes over was told how they follow from registers; none of
+    /// them may be among those that have a bit here.
+    pub with_recipe: Option<(u32, u16)>,
     /// The places where it is left.
     pub sites: Vec<Site>,
     /// Where the code holds a site's number as 32 bits, without that of its block.
@@ -217,6 +225,7 @@ impl Rewriter {
             code: Buffer::default(),
             out: Translation::default(),
             flags: flags::at_start(&steps),
+            forbidden: flags::may_be_told(&steps),
             seen: flags::seen(&steps),
             groups,
             kept,
@@ -252,6 +261,8 @@ struct Work<'a> {
     out: Translation,
     /// Where the flags are at this place of the code.
     flags: Flags,
+    /// Where the block can be entered with flags that follow from registers: from which they must not.
+    forbidden: Option<u16>,
     /// For each instruction, and for the end: whether anybody can see the flags as they are before it.
     seen: Vec<bool>,
     groups: Groups,
@@ -320,12 +331,18 @@ impl Work<'_> {
         }
         let over = (is_cared_for && wanted == Flags::MEMORY).then(|| self.code.jump_forward());
         self.out.with_host_flags = self.here();
-        if let Some(over) = over {
-            self.flags = Flags::HOST;
-            self.save_flags();
-            self.code.land(over);
-        }
         self.flags = wanted;
+        let Some(over) = over else { return };
+        self.flags = Flags::HOST;
+        self.save_flags();
+        self.code.land(over);
+        self.flags = Flags::MEMORY;
+        if let Some(forbidden) = self.forbidden {
+            let recipe = self.layout.recipe();
+            dynasm!(self.code ; .arch x64 ; gs mov DWORD [recipe], 0);
+            self.out.with_recipe = Some((self.here(), forbidden));
+            self.flags = Flags::TOLD;
+        }
     }
 
     fn insn(&mut self, step: &Step) {
