@@ -151,8 +151,10 @@ pub struct Frame {
     pub refilled: u64,
     /// How many of them a walk served, without leaving the code.
     pub walked: u64,
-    /// [`Frame::page`] of the x87 instruction that the unit remembers, where the host executed it.
-    pub x87_page: u64,
+    /// RIP of the last x87 instruction that the unit remembers, since the unit was brought into the host's; zero after FNINIT,
+    /// and [`Frame::NO_POINTER`] where there was none. What a block did since it was entered is not in here yet where the code
+    /// was left in its middle ([`Site::pointer`](crate::rewrite::Site)).
+    pub x87_pointer: u64,
     /// Not zero while the guest's x87 unit is in the host's.
     pub has_x87: u32,
     /// Not zero while an interrupt waits that is let in as soon as RFLAGS.IF is set.
@@ -175,6 +177,11 @@ pub struct Frame {
     pub(crate) host_stack: u64,
     /// The host's MXCSR outside.
     pub(crate) host_mxcsr: u32,
+}
+
+impl Frame {
+    /// In [`Frame::x87_pointer`]: not canonical, so that of no instruction.
+    pub const NO_POINTER: u64 = 1 << 63;
 }
 
 macro_rules! frame_offsets {
@@ -203,7 +210,7 @@ frame_offsets!(
     missed,
     refilled,
     walked,
-    x87_page,
+    x87_pointer,
     has_x87,
     waits,
     has_upper_halves,

@@ -10,9 +10,9 @@ use dragoman_frontend::{
     semantics::LazyFlags,
 };
 use dragoman_jit::{
-    GuestTime, JumpCache, SavedFlags,
+    Frame, GuestTime, JumpCache, SavedFlags,
     cache::{Key, Refused},
-    rewrite::{FlagHome, HostInstructions, Recipe, Rewriter, Site, SiteKind, Source},
+    rewrite::{FlagHome, HostInstructions, Pointer, Recipe, Rewriter, Site, SiteKind, Source},
     run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
@@ -175,6 +175,7 @@ impl<'a> Run<'a> {
         let is_masked = cpu.state.x87.control & MASKS == MASKS && !cpu.state.x87.status.contains(StatusWord::ES);
         if is_masked {
             x87::load(&cpu.state.x87);
+            cpu.frame.x87_pointer = Frame::NO_POINTER;
             cpu.frame.has_x87 = 1;
         }
         is_masked
@@ -186,20 +187,13 @@ impl<'a> Run<'a> {
         if std::mem::take(&mut cpu.frame.has_x87) == 0 {
             return;
         }
-        let (now, last) = x87::unload(self.code.gate.memory().base());
-        let old = std::mem::replace(&mut cpu.state.x87, now);
+        let old = std::mem::replace(&mut cpu.state.x87, x87::unload());
         let now = &mut cpu.state.x87;
         // Without an exception to be reported neither is remembered.
         (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
-        match last.and_then(|last| self.regions.faulted_at(last)) {
-            Some(place) => {
-                let insn = &place.block.payload[usize::from(place.site.insn)].insn;
-                let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
-                now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
-            }
-            None => {
-                (now.instruction_pointer, now.instruction_selector) = (old.instruction_pointer, old.instruction_selector);
-            }
+        now.instruction_pointer = cpu.frame.x87_pointer;
+        if cpu.frame.x87_pointer == Frame::NO_POINTER {
+            (now.instruction_pointer, now.instruction_selector) = (old.instruction_pointer, old.instruction_selector);
         }
     }
 
@@ -343,6 +337,7 @@ impl<'a> Run<'a> {
             self.exits.count(place.site.kind);
         }
         self.take_flags(vcpu, place.site.flags);
+        Self::take_pointer(vcpu, &place);
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
@@ -393,6 +388,20 @@ impl<'a> Run<'a> {
             Ok(None) | Err(_) => {
                 vcpu.cpu.state.events.page_fault_address = latest;
                 Next::Leave(BlockEnd::Done)
+            }
+        }
+    }
+
+    /// Notes the last x87 instruction where the code was left behind it.
+    fn take_pointer(vcpu: &mut InterpretedVcpu, place: &Place) {
+        let frame = &mut vcpu.cpu.frame;
+        match place.site.pointer {
+            Pointer::Known => {}
+            Pointer::Nothing => frame.x87_pointer = 0,
+            Pointer::Insn(n) => {
+                let start = place.block.payload[usize::from(n)].insn.start;
+                let offset = place.block.key.at.page_offset() as u64 + u64::from(start);
+                frame.x87_pointer = frame.page.wrapping_add(offset);
             }
         }
     }

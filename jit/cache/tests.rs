@@ -1,7 +1,7 @@
 //! Finding, linking and forgetting blocks, without running any.
 
 use super::*;
-use crate::rewrite::{Exit, FlagHome, Way};
+use crate::rewrite::{Exit, FlagHome, Pointer, Way};
 
 const SIZE: usize = 1 << 16;
 
@@ -26,8 +26,20 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         with_recipe: None,
         with_saved_flags: 1,
         from_jump: 2,
-        sites: vec![Site { kind: SiteKind::Link { target, exit: 0, is_grouped: true }, insn: 0, flags, touches_x87: false, resume: None }],
-        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags }, recipe: None }],
+        sites: vec![Site {
+            kind: SiteKind::Link { target, exit: 0, is_grouped: true },
+            insn: 0,
+            flags,
+            touches_x87: false,
+            pointer: Pointer::Known,
+            resume: None,
+        }],
+        exits: vec![Exit {
+            patch: 4,
+            stub,
+            way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags },
+            recipe: None,
+        }],
         rows: Vec::new(),
     }
 }
@@ -112,8 +124,8 @@ fn a_host_fault_is_found_by_its_place() {
     let view = cache.view();
     let mut translation = jump(0, FlagHome::Host);
     translation.rows = vec![
-        crate::rewrite::Row { start: 1, insn: 3, flags: FlagHome::Host },
-        crate::rewrite::Row { start: 2, insn: 4, flags: FlagHome::Memory },
+        crate::rewrite::Row { start: 1, insn: 3, flags: FlagHome::Host, pointer: Pointer::Known },
+        crate::rewrite::Row { start: 2, insn: 4, flags: FlagHome::Memory, pointer: Pointer::Known },
     ];
     put(&cache, &view, 0x3000, jump(0, FlagHome::Host), ());
     let block = put(&cache, &view, 0x1000, translation, ());

@@ -5,7 +5,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{ConditionCode, OpKind};
 
 use super::{
-    Detour, DetourKind, Exit, SiteKind, Stub, Way, Work,
+    DetourKind, Exit, SiteKind, Stub, Way, Work,
     flags::{FlagHome, Flags},
     plan::MemoryUse,
     registers::{Home, home, number},
@@ -35,7 +35,7 @@ impl Work<'_> {
         } else {
             self.code.extend([0x0f, 0x80 | condition]);
             let jump = self.code.displacement();
-            self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Branch(target) });
+            self.detour(jump, DetourKind::Branch(target));
         }
         if self.number + 1 == self.source.insns.len() {
             self.fall_out();

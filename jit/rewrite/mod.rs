@@ -118,8 +118,22 @@ pub struct Site {
     pub flags: FlagHome,
     /// Whether the instruction reads or changes the x87 unit.
     pub touches_x87: bool,
+    /// What the unit remembers of the block.
+    pub pointer: Pointer,
     /// Where the next instruction's code begins, from the start of the block's, where the block goes on.
     pub resume: Option<u32>,
+}
+
+/// What the x87 unit remembers of a block's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pointer {
+    /// Nothing that [`Frame::x87_pointer`](crate::Frame::x87_pointer) does not say.
+    #[default]
+    Known,
+    /// That it forgot.
+    Nothing,
+    /// The instruction with this number.
+    Insn(u8),
 }
 
 impl Site {
@@ -165,6 +179,8 @@ pub struct Row {
     pub insn: u8,
     /// Where the flags are.
     pub flags: FlagHome,
+    /// What the x87 unit remembers of the block.
+    pub pointer: Pointer,
 }
 
 /// Translated code and what must be known of it. Places are offsets from the start of the code.
@@ -236,7 +252,7 @@ impl Rewriter {
             number: 0,
             touches_x87: false,
             has_x87: false,
-            has_x87_page: false,
+            pointer: Pointer::Known,
         };
         work.ways_in();
         for (n, step) in steps.iter().enumerate() {
@@ -244,6 +260,7 @@ impl Rewriter {
             work.insn(step);
         }
         if !steps.last().is_some_and(|step| step.ends_block()) {
+            work.note_pointer();
             work.fall_out();
         }
         work.finish()
@@ -281,8 +298,8 @@ struct Work<'a> {
     touches_x87: bool,
     /// Whether the guest's x87 unit is known to be in the host's.
     has_x87: bool,
-    /// Whether [`Frame::x87_page`](crate::Frame::x87_page) is known to be this block's.
-    has_x87_page: bool,
+    /// What the unit remembers of the block so far.
+    pointer: Pointer,
 }
 
 /// A way on that is taken rarely, whose code is yet to be placed.
@@ -293,6 +310,8 @@ struct Detour {
     number: usize,
     /// Where the flags are there.
     flags: Flags,
+    /// What the x87 unit remembers there.
+    pointer: Pointer,
     kind: DetourKind,
 }
 
@@ -347,6 +366,9 @@ impl Work<'_> {
 
     fn insn(&mut self, step: &Step) {
         self.begin_kept();
+        if step.may_leave() {
+            self.note_pointer();
+        }
         self.before_writing(step);
         self.emit(step);
         if matches!(step.effect, Effect::None | Effect::Reads) {
@@ -414,6 +436,7 @@ impl Work<'_> {
             insn: self.number as u8,
             flags: self.flags.home(),
             touches_x87: self.touches_x87,
+            pointer: self.pointer,
             resume: None,
         });
         debug_assert!(self.out.sites.len() <= 1 << Site::BITS, "more sites than their numbers can tell apart");
@@ -456,6 +479,16 @@ impl Work<'_> {
         }
     }
 
+    /// A row for the host instruction that comes next.
+    fn row(&mut self) {
+        self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home(), pointer: self.pointer });
+    }
+
+    /// A way on that is taken rarely, from the displacement at `jump`.
+    fn detour(&mut self, jump: usize, kind: DetourKind) {
+        self.detours.push(Detour { jump, number: self.number, flags: self.flags, pointer: self.pointer, kind });
+    }
+
     fn leave_code(&mut self, site: u8) {
         self.site_number(site, 11);
         let exit = self.layout.exit();
@@ -479,7 +512,7 @@ impl Work<'_> {
     fn finish(mut self) -> Translation {
         for detour in std::mem::take(&mut self.detours) {
             self.code.land(detour.jump);
-            (self.number, self.flags) = (detour.number, detour.flags);
+            (self.number, self.flags, self.pointer) = (detour.number, detour.flags, detour.pointer);
             match detour.kind {
                 DetourKind::Branch(target) => self.go_on_at(target, 0),
                 DetourKind::Ungrouped(miss) => self.refill_group(&miss),
