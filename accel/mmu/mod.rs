@@ -133,7 +133,7 @@ impl Mmu {
     pub fn new(ram: Arc<GuestRam>, paging: Paging) -> Self {
         let (code_words, logging) = ram.tracker().watch_addresses();
         Self {
-            views: [View::new(), View::new(), View::new()],
+            views: tlb::EMPTY,
             second: SecondLevel::new(),
             paging,
             linear_bits: 48,

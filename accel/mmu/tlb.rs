@@ -11,7 +11,7 @@ use dragoman_state::{GuestVirt, PAGE_SIZE};
 pub(super) use dragoman_jit::pages::{Entry, Line};
 
 /// A table of the first level.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Table {
     entries: [Entry; Entry::COUNT],
@@ -22,25 +22,27 @@ pub(super) struct Table {
 /// A bit for each slot.
 type Slots = [u64; Entry::COUNT / 64];
 
-/// What slots hold that hold nothing.
-static EMPTY: [Entry; Entry::COUNT] = {
-    let mut entries = [Entry { tag: 0, page: 0 }; Entry::COUNT];
+/// What slot `n` holds when it holds nothing.
+const fn nothing(n: usize) -> Entry {
+    Entry { tag: (n as u64 ^ 1) * PAGE_SIZE, page: 0 }
+}
+
+/// A first level that holds nothing.
+pub(super) static EMPTY: [View; 3] = {
+    let mut entries = [nothing(0); Entry::COUNT];
     let mut n = 0;
     while n < Entry::COUNT {
-        entries[n].tag = (n as u64 ^ 1) * PAGE_SIZE;
+        entries[n] = nothing(n);
         n += 1;
     }
-    entries
+    let table = Table { entries, used: [[0; Entry::COUNT / 64]; 2] };
+    [View { read: table, write: table, fetch: table }; 3]
 };
 
 impl Table {
     /// How far from a table's start its entries are, and how far from those its bits.
     pub const ENTRIES: usize = offset_of!(Self, entries);
     pub const USED: usize = offset_of!(Self, used) - Self::ENTRIES;
-
-    pub fn new() -> Self {
-        Self { entries: EMPTY, used: [[0; Entry::COUNT / 64]; 2] }
-    }
 
     /// The entry that the page of `at` has to be in.
     #[inline(always)]
@@ -71,7 +73,7 @@ impl Table {
             let mut bits = std::mem::take(word);
             while bits != 0 {
                 let n = first + bits.trailing_zeros() as usize;
-                entries[n] = EMPTY[n];
+                entries[n] = nothing(n);
                 bits &= bits - 1;
             }
         }
@@ -80,13 +82,13 @@ impl Table {
     pub fn forget(&mut self, page: GuestVirt) {
         if self.slot(page.0).tag == page.0 {
             let n = Entry::number(page.0);
-            self.entries[n] = EMPTY[n];
+            self.entries[n] = nothing(n);
         }
     }
 }
 
 /// The first level for one kind of privilege.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct View {
     pub read: Table,
     pub write: Table,
@@ -94,10 +96,6 @@ pub(super) struct View {
 }
 
 impl View {
-    pub fn new() -> Self {
-        Self { read: Table::new(), write: Table::new(), fetch: Table::new() }
-    }
-
     pub fn clear(&mut self) {
         self.read.clear();
         self.write.clear();
