@@ -59,10 +59,9 @@ pub struct Tables {
     pub read: i32,
     /// The same of pages that can be written.
     pub write: i32,
-    /// How far from the entries of a table a bit for each lies: set where the page is not global.
-    pub local: i32,
-    /// A byte that becomes 1 when anything is put into a table.
-    pub is_used: i32,
+    /// How far from the entries of a table its bits are: one for each slot into which a page was put that is not global, and
+    /// then as many for pages that are.
+    pub used: i32,
 }
 
 /// What a probe that found nothing is for: which of the ways there are of finding the page without leaving the code.

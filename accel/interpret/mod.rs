@@ -51,7 +51,8 @@ impl Accelerator for Interpreter {
 
 /// A processor run by the interpreter.
 pub(crate) struct InterpretedVcpu {
-    pub cpu: Processor,
+    /// Not here itself: its tables are large.
+    pub cpu: Box<Processor>,
     pub table: Table<Processor>,
     pub decoder: Decoder,
     pub blocks: BlockCache,
@@ -74,7 +75,7 @@ impl InterpretedVcpu {
     pub fn new(id: VcpuId, context: VcpuContext) -> Self {
         let table = Table::new(&context.model);
         let decoder = Decoder::new(&context.model, table.attributes());
-        let cpu = Processor::new(id, context);
+        let cpu = Box::new(Processor::new(id, context));
         cpu.context.world.join(&cpu.inbox);
         cpu.mmu.ram().tracker().add_listener(cpu.inbox.clone());
         Self { decoder, table, cpu, blocks: BlockCache::new(), overwritten: None, shutdown: None, instructions: 0 }

@@ -133,7 +133,7 @@ impl Mmu {
     pub fn new(ram: Arc<GuestRam>, paging: Paging) -> Self {
         let (code_words, logging) = ram.tracker().watch_addresses();
         Self {
-            views: [View::new(), View::new(), View::new()],
+            views: tlb::EMPTY,
             second: SecondLevel::new(),
             paging,
             linear_bits: 48,
@@ -198,8 +198,7 @@ impl Mmu {
         Tables {
             read: place(view + offset_of!(View, read) + Table::ENTRIES),
             write: place(view + offset_of!(View, write) + Table::ENTRIES),
-            local: Table::LOCAL as i32,
-            is_used: place(view + offset_of!(View, is_used)),
+            used: Table::USED as i32,
         }
     }
 
@@ -288,9 +287,7 @@ impl Mmu {
         let line = self.translate(view, AccessKind::Execute, at, Marks::All)?;
         let local = if line.is_global == 0 { LOCAL_CODE } else { 0 };
         let entry = Entry { tag: line.page, page: line.at | local };
-        let view = &mut self.views[view as usize];
-        view.fetch.put(entry, line.is_global != 0);
-        view.is_used = true;
+        self.views[view as usize].fetch.put(entry, line.is_global != 0);
         Ok(GuestPhys(line.at | at.page_offset() as u64))
     }
 
@@ -348,7 +345,6 @@ impl Mmu {
             return false;
         }
         let view = &mut self.views[view as usize];
-        view.is_used = true;
         let table = match kind {
             AccessKind::Write => &mut view.write,
             AccessKind::Read => &mut view.read,
@@ -491,12 +487,11 @@ impl Mmu {
         }
     }
 
-    /// Lets no write reach the page at the physical address `page` without the tracker hearing of it.
+    /// Lets no write reach the page at the physical address `page` without the tracker hearing of it. All that can be
+    /// written is looked for anew: that costs less than finding out who knows the page.
     pub fn protect(&mut self, page: GuestPhys) {
-        let Some(host) = self.ram.host_page(page) else { return };
-        let host = HostPtr::in_page(host, 0).address();
-        for view in &mut self.views {
-            view.write.forget_host(host);
+        if self.ram.is_writable(page) {
+            self.drop_write_entries();
         }
     }
 

@@ -30,6 +30,7 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
     const LINE_BITS: i8 = size_of::<Line>().trailing_zeros() as i8;
     const LINES: i32 = Line::COUNT as i32 - 1;
     const ENTRY_BITS: i8 = size_of::<Entry>().trailing_zeros() as i8;
+    const COUNT_BITS: i8 = Entry::COUNT.trailing_zeros() as i8;
     const RIGHTS: i32 = offset_of!(Line, rights) as i32;
     let (tables, second) = (&layout.tables[view], &layout.second);
     let table = match kind {
@@ -91,17 +92,13 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
         ; sub r10, rax
         ; mov rdx, [rcx + offset_of!(Line, host) as i32]
         ; gs mov [r11 + table + PAGE], rdx
-        ; gs mov BYTE [tables.is_used], 1
         ; gs inc QWORD [layout.refilled()]
-        ; mov eax, r11d
-        ; shr eax, ENTRY_BITS
-        ; cmp BYTE [rcx + offset_of!(Line, is_global) as i32], 0
-        ; jne >global
-        ; gs bts [table + tables.local], eax
-        ; jmp >done
-        ; global:
-        ; gs btr [table + tables.local], eax
-        ; done:
+        ; movzx eax, BYTE [rcx + offset_of!(Line, is_global) as i32]
+        ; shl eax, COUNT_BITS
+        ; mov edx, r11d
+        ; shr edx, ENTRY_BITS
+        ; add eax, edx
+        ; gs bts [table + tables.used], eax
         ; pop rdx ; pop rcx ; pop rax
         ; ret
         ; =>beyond
