@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dragoman_frontend::{
-    decode::{DecodeError, MAX_BLOCK_INSNS, Mode},
+    decode::{Code as Encoding, DecodeError, MAX_BLOCK_INSNS, Mode, Opcode},
     fault::Fault,
     model::Feature,
     post_mortem::Trace,
@@ -26,6 +26,9 @@ use crate::{
     AccelError, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle,
     interpret::{BlockEnd, InterpretedVcpu, NO_LIMIT, Op, execute_last},
 };
+
+/// After it, and after nothing else that is translated, interrupts wait for an instruction.
+const STI: Opcode = Opcode::of(Encoding::Sti);
 
 /// Why translated code is not gone on with.
 enum Next {
@@ -366,6 +369,10 @@ impl<'a> Run<'a> {
             self.exits.count(place.site.kind);
         }
         self.take_flags(vcpu, place.site.flags);
+        let shadow = &mut vcpu.cpu.state.events.shadow;
+        if *shadow != InterruptShadow::None && place.block.payload[usize::from(place.site.insn)].insn.opcode != STI {
+            *shadow = InterruptShadow::None;
+        }
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
@@ -527,6 +534,8 @@ impl<'a> Run<'a> {
             let is_done = cpu.state.rip == next;
             if result.is_err() || is_done || must_leave || cpu.must_attend || cpu.inbox.has_any() {
                 cpu.store_flags();
+                // RF is set while the instruction is under way, for one instruction.
+                cpu.must_attend |= result.is_ok() && !is_done;
                 vcpu.instructions += u64::from(result.is_ok());
                 return match (result, place.resume()) {
                     (Err(fault), _) => {
@@ -537,6 +546,7 @@ impl<'a> Run<'a> {
                     (Ok(()), _) => Next::Leave(BlockEnd::Done),
                 };
             }
+            cpu.state.rflags.remove(RFlags::RF);
         }
     }
 
