@@ -9,6 +9,8 @@ use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuSt
 
 use crate::GuestTime;
 
+use crate::pages::SecondLevel;
+
 /// Offsets from the address that GS points to while translated code runs.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -27,7 +29,9 @@ pub struct Layout {
     /// The bases of ES, CS, SS, DS, FS and GS, eight bytes each.
     pub segment_bases: [i32; 6],
     /// For each view that code may access memory through: where its tables are.
-    pub tables: Vec<Tables>,
+    pub tables: [Tables; VIEWS],
+    /// What is behind the tables.
+    pub second: SecondLevel,
     /// The [`Frame`].
     pub frame: i32,
     /// The architectural state as a whole.
@@ -38,6 +42,9 @@ pub struct Layout {
     pub view: i32,
 }
 
+/// How many views there are that code may access memory through.
+pub const VIEWS: usize = 3;
+
 /// The number of ring 0's [`Layout::tables`].
 pub const SUPERVISOR: usize = 0;
 /// Of ring 3's.
@@ -45,14 +52,31 @@ pub const USER: usize = 1;
 /// Of ring 0's while supervisor-mode access prevention is lifted.
 pub const LIFTED: usize = 2;
 
-/// Two tables of remembered pages: 1024 entries of 16 bytes, a page's linear address and then its host address, found by
-/// bits 12 to 21 of a linear address. An entry that holds nothing has the address of a page that belongs elsewhere.
+/// The tables of one view: of pages that can be read, and of pages that can be written without telling anyone.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
-    /// Of pages that can be read.
+    /// [`Entry`](crate::pages::Entry)s of pages that can be read.
     pub read: i32,
-    /// Of pages that can be written without telling anyone.
+    /// The same of pages that can be written.
     pub write: i32,
+    /// How far from the entries of a table a bit for each lies: set where the page is not global.
+    pub local: i32,
+    /// A byte that becomes 1 when anything is put into a table.
+    pub is_used: i32,
+}
+
+/// What a probe that found nothing is for: which of the ways there are of finding the page without leaving the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum RefillKind {
+    /// A read.
+    Read = 0,
+    /// A write.
+    Write = 1,
+}
+
+impl RefillKind {
+    pub(crate) const ALL: [Self; 2] = [Self::Read, Self::Write];
 }
 
 /// The six arithmetic flags as LAHF and SETO leave them in AX: OF in bit 0, and SF, ZF, AF, PF and CF in bits 15 to 8.
@@ -71,6 +95,21 @@ impl SavedFlags {
     pub fn of(image: RFlags) -> Self {
         Self((image.bits() & 0xff | 2) << 8 | u64::from(image.contains(RFlags::OF)))
     }
+}
+
+/// The end of one page and the start of the next, where an access to both finds them. As aligned as the longest access that
+/// must be.
+#[derive(Debug, Default)]
+#[repr(C, align(32))]
+pub struct Joint {
+    pub(crate) bytes: [u64; 2 * Self::HALF / 8],
+    /// The address of `bytes`.
+    pub(crate) address: u64,
+}
+
+impl Joint {
+    /// How much of each page: as long as an access can be.
+    pub(crate) const HALF: usize = 32;
 }
 
 /// What translated code needs beside the guest's own registers.
@@ -96,8 +135,19 @@ pub struct Frame {
     pub attention: u64,
     /// The host address of the way out of translated code.
     pub exit: u64,
-    /// The host address of the code that finds out where an indirect jump goes on.
-    pub jump: u64,
+    /// The host address of the code that does the same for a return that the stack of returns does not know.
+    pub return_elsewhere: u64,
+    /// For each view and kind of access: the host address of the code that finds a page which the probed table does not
+    /// know.
+    pub refill: [[u64; RefillKind::ALL.len()]; VIEWS],
+    /// The host address of the function that walks page tables for it.
+    pub walk: u64,
+    /// How many probes found nothing in their table.
+    pub missed: u64,
+    /// How many of them the second level served.
+    pub refilled: u64,
+    /// How many of them a walk served, without leaving the code.
+    pub walked: u64,
     /// [`Frame::page`] of the x87 instruction that the unit remembers, where the host executed it.
     pub x87_page: u64,
     /// Not zero while the guest's x87 unit is in the host's.
@@ -106,6 +156,12 @@ pub struct Frame {
     pub waits: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
+    pub(crate) joint: Joint,
+    /// For groups of accesses: how far the host's addresses are from the guest's.
+    pub(crate) distances: [u64; 4],
+    /// The host's stack pointer while the stack of returns is empty, and how far it may go down.
+    pub(crate) return_base: u64,
+    pub(crate) return_limit: u64,
     /// How the guest's time-stamp counter follows from the host's.
     pub time: GuestTime,
     /// The address of each view's [`JumpCache`].
@@ -139,11 +195,19 @@ frame_offsets!(
     jumps,
     attention,
     exit,
-    jump,
+    walk,
+    missed,
+    refilled,
+    walked,
     x87_page,
     has_x87,
     waits,
     has_upper_halves,
+    joint,
+    distances,
+    return_elsewhere,
+    return_base,
+    return_limit,
     time,
     all_jumps,
     scratch,
@@ -152,9 +216,20 @@ frame_offsets!(
 );
 
 impl Layout {
+    /// The offset of the address in [`Frame::refill`] for accesses of `kind` through view `view`.
+    pub(crate) const fn refill(&self, view: usize, kind: RefillKind) -> i32 {
+        let n = view * RefillKind::ALL.len() + kind as usize;
+        self.frame + offset_of!(Frame, refill) as i32 + 8 * n as i32
+    }
+
     /// The offset of general-purpose register `n`.
     pub(crate) const fn gpr(&self, n: u8) -> i32 {
         self.gpr + 8 * n as i32
+    }
+
+    /// The offset of slot `n` of [`Frame::distances`].
+    pub(crate) const fn distance(&self, n: u8) -> i32 {
+        self.distances() + 8 * n as i32
     }
 
     /// The offset of a segment register.

@@ -19,6 +19,7 @@
 )]
 
 mod layout;
+pub mod pages;
 mod time;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -28,5 +29,5 @@ pub mod rewrite;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod run;
 
-pub use layout::{Frame, JumpCache, LIFTED, Layout, SUPERVISOR, SavedFlags, Tables, USER};
+pub use layout::{Frame, JumpCache, LIFTED, Layout, RefillKind, SUPERVISOR, SavedFlags, Tables, USER, VIEWS};
 pub use time::GuestTime;

@@ -9,7 +9,7 @@ mod events;
 mod memory;
 pub(crate) mod processor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vectors;
 
 use std::sync::Arc;

@@ -8,6 +8,8 @@ mod code;
 mod exits;
 mod heat;
 mod layout;
+#[cfg(test)]
+mod tests;
 mod vcpu;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -48,8 +48,8 @@ enum Arrival<'a> {
     LoadX87(Place<'a>),
     /// At this RIP, because somebody wants attention.
     At(u64),
-    /// At this RIP, to which the exit at the site with this number can lead straight.
-    Linkable(u64, u32),
+    /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
+    Linkable(u64, u32, bool),
     /// At this RIP, by an indirect jump.
     Jump(u64),
 }
@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
             return vcpu.run_block(NO_LIMIT);
         }
         let at = vcpu.cpu.state.rip;
-        let block = match self.find(vcpu, at) {
+        let block = match self.find(vcpu, at, true) {
             Ok(Some(block)) => block,
             Ok(None) => return vcpu.run_block(NO_LIMIT),
             Err(fault) => return BlockEnd::Fault(fault),
@@ -216,16 +216,20 @@ impl<'a> Run<'a> {
         if std::mem::take(&mut cpu.frame.has_x87) == 0 {
             return;
         }
-        let old = std::mem::replace(&mut cpu.state.x87, x87::unload());
+        let (now, last) = x87::unload(self.code.gate.memory().base());
+        let old = std::mem::replace(&mut cpu.state.x87, now);
         let now = &mut cpu.state.x87;
         // Without an exception to be reported neither is remembered.
         (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
-        if now.instruction_pointer == old.instruction_pointer {
-            now.instruction_selector = old.instruction_selector;
-        } else if let Some(place) = self.regions.faulted_at(now.instruction_pointer) {
-            let insn = &place.block.payload[usize::from(place.site.insn)].insn;
-            let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
-            now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
+        match last.and_then(|last| self.regions.faulted_at(last)) {
+            Some(place) => {
+                let insn = &place.block.payload[usize::from(place.site.insn)].insn;
+                let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
+                now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
+            }
+            None => {
+                (now.instruction_pointer, now.instruction_selector) = (old.instruction_pointer, old.instruction_selector);
+            }
         }
     }
 
@@ -340,14 +344,14 @@ impl<'a> Run<'a> {
                 },
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
-            Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block, _| {
+            Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
                 run.code.cache.link(run.regions, number, &block.key);
                 block.with_saved_flags
             }),
             Arrival::Jump(at) => {
                 let view = vcpu.cpu.view as usize;
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
-                self.follow(vcpu, at, |run, block, is_global| {
+                self.follow(vcpu, at, true, |run, block, is_global| {
                     run.jumps[view].learn(at, block.from_jump, is_global);
                     block.with_saved_flags
                 })
@@ -378,7 +382,14 @@ impl<'a> Run<'a> {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
             SiteKind::LoadX87 => return Arrival::LoadX87(place),
             SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
-            SiteKind::Link { target, .. } => Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number),
+            SiteKind::Link { target, is_grouped, .. } => {
+                Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
+            }
+            SiteKind::Return { .. } => {
+                let at = vcpu.cpu.frame.target;
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                Arrival::Linkable(at, number, true)
+            }
             SiteKind::Jump { moved } => {
                 let at = vcpu.cpu.frame.target;
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
@@ -389,19 +400,25 @@ impl<'a> Run<'a> {
                 Arrival::Jump(at)
             }
         };
-        let (Arrival::At(at) | Arrival::Linkable(at, _) | Arrival::Jump(at)) = arrival else { return arrival };
+        let (Arrival::At(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else { return arrival };
         vcpu.cpu.state.rip = at;
         arrival
     }
 
     /// Goes on at RIP `at`, where there is a block or should be one: at the address that `take` chooses, which is also told
     /// whether the block's page is global.
-    fn follow(&mut self, vcpu: &mut InterpretedVcpu, at: u64, take: impl FnOnce(&mut Self, &Translated, bool) -> u64) -> Next {
+    fn follow(
+        &mut self,
+        vcpu: &mut InterpretedVcpu,
+        at: u64,
+        is_grouped: bool,
+        take: impl FnOnce(&mut Self, &Translated, bool) -> u64,
+    ) -> Next {
         if vcpu.cpu.inbox.has_any() {
             return Next::Leave(BlockEnd::Done);
         }
         let latest = vcpu.cpu.state.events.page_fault_address;
-        match self.find(vcpu, at) {
+        match self.find(vcpu, at, is_grouped) {
             Ok(Some(block)) => {
                 let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
                 Next::Code(take(self, block, is_global))
@@ -417,8 +434,12 @@ impl<'a> Run<'a> {
     /// The guest's flags into its state, from where the code had them.
     fn take_flags(&mut self, vcpu: &mut InterpretedVcpu, home: FlagHome) {
         let cpu = &mut vcpu.cpu;
-        let saved = if home == FlagHome::Host { cpu.frame.host_flags } else { cpu.frame.flags };
-        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | saved.image();
+        let flags = match home {
+            FlagHome::Host => cpu.frame.host_flags.image(),
+            FlagHome::Memory | FlagHome::Both => cpu.frame.flags.image(),
+            FlagHome::Recipe(recipe) => recipe.flags(&cpu.state.gpr),
+        };
+        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
     }
 
     /// Executes the instruction at `place`.
@@ -466,6 +487,7 @@ impl<'a> Run<'a> {
         let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
             Some(address) if goes_on => Next::Code(address),
+            None if goes_on => self.go_on(vcpu),
             _ => Next::Leave(BlockEnd::Done),
         }
     }
@@ -517,7 +539,7 @@ impl<'a> Run<'a> {
             vcpu.cpu.frame.target = at;
             return Next::Code(code);
         }
-        self.follow(vcpu, at, |run, block, is_global| {
+        self.follow(vcpu, at, true, |run, block, is_global| {
             run.jumps[view].learn(at, block.from_jump, is_global);
             block.with_saved_flags
         })
@@ -551,13 +573,13 @@ impl<'a> Run<'a> {
     }
 
     /// The translated block at RIP `at`; `None` where the interpreter is to run what is there.
-    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Option<&'a Translated>, Fault> {
-        let key = self.key(vcpu, at)?;
+    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64, is_grouped: bool) -> Result<Option<&'a Translated>, Fault> {
+        let key = Key { is_grouped, ..self.key(vcpu, at)? };
         if let Some(block) = self.known(&key) {
             return Ok(Some(block));
         }
-        let is_hot = !self.splits.has(key.at) && self.heat.is_hot(&key);
-        Ok(if is_hot { self.translate(vcpu, key) } else { None })
+        let is_wanted = !self.splits.has(key.at) && (!is_grouped || self.heat.is_hot(&key));
+        Ok(if is_wanted { self.translate(vcpu, key) } else { None })
     }
 
     fn known(&self, key: &Key) -> Option<&'a Translated> {
@@ -570,7 +592,7 @@ impl<'a> Run<'a> {
             Some(code) => code,
             None => vcpu.fetch(at)?,
         };
-        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8 })
+        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8, is_grouped: true })
     }
 
     /// Translates the block of `key`, where it lies in one page.
@@ -596,6 +618,7 @@ impl<'a> Run<'a> {
             page_offset: key.at.page_offset() as u16,
             view: usize::from(key.view),
             cpl: key.mode.cpl(),
+            is_grouped: key.is_grouped,
         };
         let translation = self.rewriter.rewrite(source);
         let (table, length) = (&vcpu.table, u64::from(block.length));
@@ -665,7 +688,9 @@ impl Vcpu for TranslatedVcpu {
             ("invalidated", counts.invalidated),
             ("evicted", counts.evicted),
         ];
-        cache.into_iter().chain(self.exits.named()).collect()
+        let frame = &self.inner.cpu.frame;
+        let probes = [("missed", frame.missed), ("refilled", frame.refilled), ("walked", frame.walked)];
+        cache.into_iter().chain(self.exits.named()).chain(probes).collect()
     }
 
     fn trace(&self) -> Trace {

@@ -1,7 +1,7 @@
 //! Finding, linking and forgetting blocks, without running any.
 
 use super::*;
-use crate::rewrite::Exit;
+use crate::rewrite::{Exit, FlagHome};
 
 const SIZE: usize = 1 << 16;
 
@@ -10,7 +10,7 @@ fn memory() -> Arc<CodeMemory> {
 }
 
 fn key(at: u64) -> Key {
-    Key { at: GuestPhys(at), mode: Mode::default(), view: 0 }
+    Key { at: GuestPhys(at), mode: Mode::default(), view: 0, is_grouped: true }
 }
 
 /// Code of one jump, to an exit at `target` whose site is the only one; its stub comes right behind it.
@@ -25,8 +25,8 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         with_host_flags: 0,
         with_saved_flags: 1,
         from_jump: 2,
-        sites: vec![Site { kind: SiteKind::Link { target, exit: 0 }, insn: 0, flags, touches_x87: false, resume: None }],
-        exits: vec![Exit { patch: 4, stub, flags }],
+        sites: vec![Site { kind: SiteKind::Link { target, exit: 0, is_grouped: true }, insn: 0, flags, touches_x87: false, resume: None }],
+        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags } }],
         rows: Vec::new(),
     }
 }

@@ -6,7 +6,10 @@ use iced_x86::{
     OpKind, Register,
 };
 
-use super::flags::Effect;
+use super::{
+    flags::Effect,
+    registers::{Home, home, number},
+};
 
 /// What is done with an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,10 @@ pub(super) struct Step {
     pub touches_x87: bool,
     /// How each operand is accessed.
     pub access: [OpAccess; 5],
+    /// The general-purpose registers that it writes, a bit for each.
+    pub written: u16,
+    /// How many registers it names that are in memory.
+    pub borrowed: u32,
 }
 
 impl Step {
@@ -153,6 +160,11 @@ impl HostInstructions {
         Self(features.into())
     }
 
+    /// Whether our own code may use BMI2.
+    pub(super) fn has_bmi2(&self) -> bool {
+        self.0[CpuidFeature::BMI2 as usize]
+    }
+
     fn execute(&self, insn: &Instruction) -> bool {
         insn.cpuid_features().iter().all(|feature| self.0[*feature as usize])
     }
@@ -175,9 +187,22 @@ pub(super) fn of(
         may_fault: false,
         touches_x87: touches_x87(insn),
         access,
+        written: written(info),
+        borrowed: borrowed(insn),
     };
     step.plan = plan(host, insn, lowered, cpl, info, &mut step);
     step
+}
+
+fn written(info: &InstructionInfo) -> u16 {
+    let is_written = |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+    let registers = info.used_registers().iter().filter(|used| used.register().is_gpr() && is_written(used.access()));
+    registers.fold(0, |all, used| all | 1 << used.register().full_register().number())
+}
+
+fn borrowed(insn: &Instruction) -> u32 {
+    let named = (0..insn.op_count()).filter(|n| insn.op_kind(*n) == OpKind::Register).filter_map(|n| number(insn.op_register(n)));
+    named.filter(|n| home(*n) == Home::Memory).fold(0u16, |all, n| all | 1 << n).count_ones()
 }
 
 fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, info: &InstructionInfo, step: &mut Step) -> Plan {
@@ -258,7 +283,7 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         _ => {}
     }
     if is_bit_string(insn) && has_wide_address(insn) && can_address(insn) {
-        step.effect = Effect::of(insn, info);
+        step.effect = Effect::of(insn);
         return Plan::BitString;
     }
     if !is_reencodable(host, insn) {
@@ -281,7 +306,7 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
     if needs_high_byte_with_rex(insn) {
         return Plan::Interpret;
     }
-    step.effect = Effect::of(insn, info);
+    step.effect = Effect::of(insn);
     step.may_fault = may_fault(insn, step.memory);
     Plan::Native
 }
@@ -289,7 +314,11 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
 /// Whether the target of a direct branch can be written as a distance from the start of the page.
 fn is_near(insn: &Instruction) -> bool {
     const MOST: u64 = i32::MAX as u64 - 0x2000;
-    insn.op0_kind() != OpKind::NearBranch64 || (insn.near_branch64() as i64).unsigned_abs() < MOST
+    match insn.op0_kind() {
+        OpKind::NearBranch64 => (insn.near_branch64() as i64).unsigned_abs() < MOST,
+        OpKind::NearBranch16 | OpKind::NearBranch32 => false,
+        _ => true,
+    }
 }
 
 /// Whether the instruction reads or changes the x87 unit, MMX registers included.

@@ -10,7 +10,7 @@ use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 use iced_x86::Code;
 
-use super::{FlagHome, SiteKind, Work, plan::MemoryUse};
+use super::{SiteKind, Work, plan::MemoryUse};
 
 const DF: i32 = RFlags::DF.bits() as i32;
 /// All bits of an address but those of the offset within its page.
@@ -30,7 +30,7 @@ impl Work<'_> {
             Code::Stosd_m32_EAX => (false, 2),
             _ => (false, 3),
         };
-        self.give_up_host_flags();
+        self.leave_flags_in_memory();
         let site = self.site(SiteKind::Repeat);
         let (rflags, attention, scratch) = (self.layout.rflags, self.layout.attention(), self.layout.scratch());
         dynasm!(self.code ; .arch x64 ; gs test DWORD [rflags], DF ; .bytes [0x0fu8, 0x85]); // JNE
@@ -41,11 +41,11 @@ impl Work<'_> {
         let again = self.here();
         if is_move {
             dynasm!(self.code ; .arch x64 ; mov r10, rsi);
-            self.probe(MemoryUse { size: 1 << log, is_write: false }, site);
+            self.probe_page(MemoryUse { size: 1 << log, is_write: false }, site);
             dynasm!(self.code ; .arch x64 ; add r10, r11 ; gs mov [scratch], r10);
         }
         dynasm!(self.code ; .arch x64 ; mov r10, rdi);
-        self.probe(MemoryUse { size: 1 << log, is_write: true }, site);
+        self.probe_page(MemoryUse { size: 1 << log, is_write: true }, site);
         // How many elements the page has room for, of the two pages where there are two.
         dynasm!(self.code ; .arch x64 ; add r10, r11 ; mov r11d, r10d ; or r11d, PAGE_MASK);
         if is_move {
@@ -85,13 +85,12 @@ impl Work<'_> {
             ; .bytes [0x0fu8, 0x84] // JE
         );
         let back = self.code.displacement();
-        self.code.land_at(back, again as usize);
+        self.code.lead(back, again as usize);
         let away = self.code.jump_forward();
         self.stub(site, away);
         self.code.land(nothing);
         self.code.land(done);
         self.resume_here(site);
-        self.flags = FlagHome::Memory;
         self.fall_out();
     }
 }

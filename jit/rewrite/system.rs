@@ -15,7 +15,8 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Mnemonic, Register};
 
 use super::{
-    FlagHome, Row, SiteKind, Work,
+    Row, SiteKind, Work,
+    flags::Flags,
     plan::{MemoryUse, Step},
     registers::{Home, R11, R14, home, number},
 };
@@ -40,7 +41,7 @@ const RING: i32 = Mode::RING as i32;
 impl Work<'_> {
     /// SYSCALL at ring 3.
     pub(super) fn system_call(&mut self) {
-        self.give_up_host_flags();
+        self.leave_flags_in_memory();
         let site = self.site(SiteKind::Interpret);
         let (fmask, star, lstar) = (offset_of!(Msrs, fmask), offset_of!(Msrs, star), offset_of!(Msrs, lstar));
         let (fmask, star, lstar) = (self.layout.msr(fmask), self.layout.msr(star), self.layout.msr(lstar));
@@ -136,7 +137,7 @@ impl Work<'_> {
             ; or r10d, r11d
             ; gs mov [flags], r10
         );
-        self.flags = FlagHome::Memory;
+        self.flags = Flags::MEMORY;
     }
 
     /// Loads CS and SS with flat segments whose selectors are in R11 and R14 and whose rights are those of ring 0 and `ring`,
@@ -164,11 +165,13 @@ impl Work<'_> {
         self.enter_view(view);
     }
 
-    /// Has what follows access memory through `view`. R10 is lost.
+    /// Has what follows access memory through `view`, and forgets to where in blocks of another one a return may go. R10 is
+    /// lost.
     fn enter_view(&mut self, view: usize) {
-        let (now, jumps) = (self.layout.view, self.layout.jumps());
+        let (now, jumps, returns) = (self.layout.view, self.layout.jumps(), self.layout.return_base());
         let other = self.layout.all_jumps() + 8 * view as i32;
         dynasm!(self.code ; .arch x64
+            ; gs mov rsp, [returns]
             ; gs mov QWORD [now], view as i32
             ; gs mov r10, [other]
             ; gs mov [jumps], r10
@@ -347,12 +350,12 @@ impl Work<'_> {
         self.probe(MemoryUse { size: width, is_write }, site);
         dynasm!(self.code ; .arch x64 ; lea r10, [r10 + r11]);
         match home(n) {
-            Home::Host(held) => dynasm!(self.code ; .arch x64 ; mov r11d, Rd(held)),
-            Home::Memory => dynasm!(self.code ; .arch x64 ; gs mov r11d, [number_at]),
+            Home::Host(held) => dynasm!(self.code ; .arch x64 ; mov r14d, Rd(held)),
+            Home::Memory => dynasm!(self.code ; .arch x64 ; gs mov r14d, [number_at]),
         }
-        dynasm!(self.code ; .arch x64 ; and r11d, BYTE bits - 1);
+        dynasm!(self.code ; .arch x64 ; and r14d, BYTE bits - 1);
         self.before(step.effect);
-        self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags });
+        self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home() });
         let mut insn = original;
         insn.set_memory_base(Register::R10);
         insn.set_memory_index(Register::None);
@@ -360,7 +363,7 @@ impl Work<'_> {
         insn.set_memory_displacement64(0);
         insn.set_memory_displ_size(0);
         insn.set_segment_prefix(Register::None);
-        insn.set_op1_register(super::registers::as_wide(R11, original.op1_register()));
+        insn.set_op1_register(super::registers::as_wide(R14, original.op1_register()));
         if self.encode(&insn).is_err() {
             let away = self.code.jump_forward();
             self.stub(site, away);
@@ -371,7 +374,7 @@ impl Work<'_> {
 
     /// RDTSC and RDTSCP, where the clock was read lately.
     pub(super) fn read_time(&mut self) {
-        self.give_up_host_flags();
+        self.leave_flags_in_memory();
         let site = self.miss();
         if self.source.cpl > 0 {
             let control = self.layout.state + offset_of!(VcpuState, cr4) as i32;
