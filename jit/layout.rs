@@ -271,12 +271,17 @@ pub struct JumpCache {
     has_local: bool,
     /// For each number of a page modulo their count: whether any of them lies in such a page.
     pages: [bool; Self::PAGES],
+    /// The same of regions.
+    regions: [bool; Self::REGIONS],
 }
 
 impl JumpCache {
     /// How many slots there are.
     pub const SLOTS: usize = 8192;
     const PAGES: usize = 4096;
+    const REGIONS: usize = 256;
+    /// As large as what is flushed around a page that may be part of a large one.
+    const REGION: u64 = 4 << 20;
     /// With so many slots in use it is as cheap to forget all.
     const MANY: usize = 1024;
     /// The page's number is folded into the offset within the page, because what is called is aligned.
@@ -300,8 +305,9 @@ impl JumpCache {
 
     /// A cache that knows nothing.
     pub fn new() -> Box<Self> {
-        let (targets, code, pages) = (Self::EMPTY, [0; Self::SLOTS], [false; Self::PAGES]);
-        Box::new(Self { targets, code, used: Vec::with_capacity(Self::MANY), has_local: false, pages })
+        let (targets, code, used) = (Self::EMPTY, [0; Self::SLOTS], Vec::with_capacity(Self::MANY));
+        let (pages, regions) = ([false; Self::PAGES], [false; Self::REGIONS]);
+        Box::new(Self { targets, code, used, has_local: false, pages, regions })
     }
 
     /// What goes into [`Frame::jumps`].
@@ -319,6 +325,7 @@ impl JumpCache {
         }
         self.has_local |= !is_global;
         self.pages[page] = true;
+        self.regions[Self::region(target)] = true;
     }
 
     /// The code for RIP `target`, where it is known.
@@ -331,6 +338,12 @@ impl JumpCache {
         (at / PAGE_SIZE) as usize % Self::PAGES
     }
 
+    /// Regions of user and kernel addresses that differ in high bits alone do not meet in one number.
+    fn region(at: u64) -> usize {
+        let n = at / Self::REGION;
+        (n ^ n >> 8 ^ n >> 16) as usize % Self::REGIONS
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         if self.used.len() == Self::MANY {
@@ -341,6 +354,7 @@ impl JumpCache {
             self.targets[usize::from(slot)] = Self::nothing(usize::from(slot));
             self.pages[usize::from(page)] = false;
         }
+        self.regions = [false; Self::REGIONS];
         self.has_local = false;
     }
 
@@ -353,7 +367,13 @@ impl JumpCache {
 
     /// Forgets what is between `start` and `last` bytes behind it.
     pub fn forget(&mut self, start: GuestVirt, last: u64) {
-        if last >= PAGE_SIZE || self.pages[Self::page(start.0)] {
+        let end = start.0.wrapping_add(last);
+        let may_hold = match last {
+            0..PAGE_SIZE => self.pages[Self::page(start.0)] || self.pages[Self::page(end)],
+            PAGE_SIZE..=Self::REGION => self.regions[Self::region(start.0)] || self.regions[Self::region(end)],
+            _ => true,
+        };
+        if may_hold {
             self.forget_where(|target, _| target.wrapping_sub(start.0) <= last);
         }
     }

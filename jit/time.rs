@@ -74,7 +74,7 @@ impl GuestTime {
         }
         if ticks / 2 >= self.measured {
             self.measured = ticks;
-            let rate = (u128::from(passed) * u128::from(hertz) / 1_000_000_000 << 32) / u128::from(ticks);
+            let rate = ((u128::from(passed) * u128::from(hertz) / 1_000_000_000) << 32) / u128::from(ticks);
             let rate = u64::try_from(rate).unwrap_or(0);
             self.scale = rate - rate / Self::SLOWER;
             self.span = u64::try_from(u128::from(ticks) * u128::from(Self::NANOS) / u128::from(passed)).unwrap_or(0);
@@ -90,7 +90,7 @@ mod tests {
     /// What translated code does.
     fn said(time: &GuestTime, host: u64) -> Option<u64> {
         let run = host.wrapping_sub(time.host);
-        (run < time.reach).then(|| time.guest + (u128::from(run) * u128::from(time.scale) >> 32) as u64)
+        (run < time.reach).then(|| time.guest + ((u128::from(run) * u128::from(time.scale)) >> 32) as u64)
     }
 
     #[test]

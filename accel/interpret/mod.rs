@@ -136,7 +136,11 @@ impl InterpretedVcpu {
         if self.cpu.room_in_code() <= next.wrapping_sub(at) {
             return Err(Fault::GP0);
         }
-        self.fetch(self.cpu.wrap_linear(next))
+        let next = self.cpu.wrap_linear(next);
+        match self.cpu.mmu.fetch_fast(self.cpu.view, next) {
+            Some(tail) => Ok(tail),
+            None => self.fetch(next),
+        }
     }
 
     /// The block at linear address `at`, physical address `code`; decoded now where it was not yet.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dragoman_frontend::{
-    decode::{DecodeError, MAX_BLOCK_INSNS, Mode},
+    decode::{Code as Encoding, DecodeError, MAX_BLOCK_INSNS, Mode, Opcode},
     fault::Fault,
     model::Feature,
     post_mortem::Trace,
@@ -27,10 +27,15 @@ use crate::{
     interpret::{BlockEnd, InterpretedVcpu, NO_LIMIT, Op, execute_last},
 };
 
+/// After it, and after nothing else that is translated, interrupts wait for an instruction.
+const STI: Opcode = Opcode::of(Encoding::Sti);
+
 /// Why translated code is not gone on with.
 enum Next {
     /// It is: at this host address.
     Code(u64),
+    /// The interpreter is to run the block at RIP first.
+    Interpret,
     /// Something else is to be done first.
     Leave(BlockEnd),
 }
@@ -55,6 +60,7 @@ pub(super) struct TranslatedVcpu {
     code: Arc<Code>,
     rewriter: Rewriter,
     heat: Heat,
+    splits: Splits,
     /// For each view.
     jumps: [Box<JumpCache>; 3],
     /// The mode that they are for, but for the ring.
@@ -81,13 +87,14 @@ impl TranslatedVcpu {
         let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
         let (regions, jumps_mode) = (code.cache.view(), Mode::default());
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, jumps_mode, exits: Exits::default(), regions, steps }
+        let splits = Splits([GuestPhys(u64::MAX); Splits::SLOTS]);
+        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, jumps_mode, exits: Exits::default(), regions, steps }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, jumps_mode, exits, regions, .. } = self;
-        (inner, Parts { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit })
+        let Self { inner, code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, .. } = self;
+        (inner, Parts { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -100,6 +107,7 @@ struct Parts<'a> {
     code: &'a Code,
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
+    splits: &'a mut Splits,
     jumps: &'a mut [Box<JumpCache>; 3],
     jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
@@ -110,11 +118,11 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// What runs code until the processor leaves it for something else. What is known of code that is gone is forgotten.
     fn start(&mut self) -> Run<'_> {
-        let Self { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit } = self;
+        let Self { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, limit } = self;
         for gone in code.cache.refresh(regions) {
             jumps.iter_mut().for_each(|jumps| jumps.forget_code_in(&gone));
         }
-        Run { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit: *limit }
+        Run { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, limit: *limit }
     }
 }
 
@@ -123,12 +131,33 @@ struct Run<'a> {
     code: &'a Code,
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
+    splits: &'a mut Splits,
     jumps: &'a mut [Box<JumpCache>; 3],
     jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
     regions: &'a Regions,
     /// How many instructions a block has at most.
     limit: usize,
+}
+
+/// Where instructions were found that lie in two pages, which only the interpreter runs. One that is forgotten, or gone, costs
+/// no more than time.
+struct Splits([GuestPhys; Self::SLOTS]);
+
+impl Splits {
+    const SLOTS: usize = 256;
+
+    fn slot(at: GuestPhys) -> usize {
+        at.page_number() as usize % Self::SLOTS
+    }
+
+    fn has(&self, at: GuestPhys) -> bool {
+        self.0[Self::slot(at)] == at
+    }
+
+    fn add(&mut self, at: GuestPhys) {
+        self.0[Self::slot(at)] = at;
+    }
 }
 
 /// Whether the code that runs now may be translated.
@@ -154,17 +183,18 @@ impl<'a> Run<'a> {
         loop {
             self.enter(vcpu, code);
             let mut next = self.next(vcpu);
-            if let Next::Leave(BlockEnd::Fault(fault)) = next {
-                next = self.deliver(vcpu, fault);
-            }
-            match next {
-                Next::Code(address) => code = address,
-                Next::Leave(end) => {
-                    self.unload_x87(vcpu);
-                    vcpu.cpu.load_flags();
-                    return end;
-                }
-            }
+            code = loop {
+                next = match next {
+                    Next::Code(address) => break address,
+                    Next::Interpret => self.interpret_block(vcpu),
+                    Next::Leave(BlockEnd::Fault(fault)) => self.deliver(vcpu, fault),
+                    Next::Leave(BlockEnd::Done) => {
+                        self.unload_x87(vcpu);
+                        vcpu.cpu.load_flags();
+                        return BlockEnd::Done;
+                    }
+                };
+            };
         }
     }
 
@@ -223,7 +253,7 @@ impl<'a> Run<'a> {
             Arrival::At(_) => BlockEnd::Done,
             Arrival::Linkable(..) | Arrival::Jump(_) => BlockEnd::Done,
             Arrival::Interpret(place) | Arrival::LoadX87(place) => match self.interpret(vcpu, &place) {
-                Next::Code(_) => BlockEnd::Done,
+                Next::Code(_) | Next::Interpret => BlockEnd::Done,
                 Next::Leave(end) => end,
             },
         };
@@ -304,7 +334,7 @@ impl<'a> Run<'a> {
                 None => match self.interpret(vcpu, &place) {
                     // What lies there is the instruction that was just executed.
                     Next::Code(_) => Next::Leave(BlockEnd::Done),
-                    leave @ Next::Leave(_) => leave,
+                    other @ (Next::Interpret | Next::Leave(_)) => other,
                 },
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
@@ -338,6 +368,10 @@ impl<'a> Run<'a> {
         }
         self.take_flags(vcpu, place.site.flags);
         Self::take_pointer(vcpu, &place);
+        let shadow = &mut vcpu.cpu.state.events.shadow;
+        if *shadow != InterruptShadow::None && place.block.payload[usize::from(place.site.insn)].insn.opcode != STI {
+            *shadow = InterruptShadow::None;
+        }
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
@@ -387,7 +421,7 @@ impl<'a> Run<'a> {
             // Also where the fetch faults: the interpreter says so.
             Ok(None) | Err(_) => {
                 vcpu.cpu.state.events.page_fault_address = latest;
-                Next::Leave(BlockEnd::Done)
+                Next::Interpret
             }
         }
     }
@@ -471,6 +505,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Has the interpreter run the block at RIP, and goes on behind it.
+    fn interpret_block(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        self.unload_x87(vcpu);
+        let cpu = &mut vcpu.cpu;
+        cpu.load_flags();
+        cpu.state.events.shadow = InterruptShadow::None;
+        let end = vcpu.run_block(NO_LIMIT);
+        vcpu.cpu.store_flags();
+        match end {
+            BlockEnd::Done => self.go_on(vcpu),
+            BlockEnd::Fault(_) => Next::Leave(end),
+        }
+    }
+
     /// Delivers what an instruction was refused with, and goes on with its handler.
     fn deliver(&mut self, vcpu: &mut InterpretedVcpu, fault: Fault) -> Next {
         // Whatever was to be done before the next instruction comes first there.
@@ -521,6 +569,8 @@ impl<'a> Run<'a> {
             let is_done = cpu.state.rip == next;
             if result.is_err() || is_done || must_leave || cpu.must_attend || cpu.inbox.has_any() {
                 cpu.store_flags();
+                // RF is set while the instruction is under way, for one instruction.
+                cpu.must_attend |= result.is_ok() && !is_done;
                 vcpu.instructions += u64::from(result.is_ok());
                 return match (result, place.resume()) {
                     (Err(fault), _) => {
@@ -531,6 +581,7 @@ impl<'a> Run<'a> {
                     (Ok(()), _) => Next::Leave(BlockEnd::Done),
                 };
             }
+            cpu.state.rflags.remove(RFlags::RF);
         }
     }
 
@@ -540,7 +591,8 @@ impl<'a> Run<'a> {
         if let Some(block) = self.known(&key) {
             return Ok(Some(block));
         }
-        Ok(if !is_grouped || self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
+        let is_wanted = !self.splits.has(key.at) && (!is_grouped || self.heat.is_hot(&key));
+        Ok(if is_wanted { self.translate(vcpu, key) } else { None })
     }
 
     fn known(&self, key: &Key) -> Option<&'a Translated> {
@@ -568,7 +620,10 @@ impl<'a> Run<'a> {
         vcpu.cpu.mmu.read_code(key.at, bytes);
         let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
             Ok(decoded) => decoded,
-            Err(DecodeError::NeedsMoreBytes) => return None,
+            Err(DecodeError::NeedsMoreBytes) => {
+                self.splits.add(key.at);
+                return None;
+            }
         };
         let source = Source {
             insns: &block.insns,

@@ -251,7 +251,11 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         };
     }
     match insn.mnemonic() {
+        // Not left to the host: some of them are nothing on one vendor's processors only.
         Mnemonic::Nop
+        | Mnemonic::Reservednop
+        | Mnemonic::Prefetch
+        | Mnemonic::Prefetchwt1
         | Mnemonic::Endbr64
         | Mnemonic::Endbr32
         | Mnemonic::Prefetcht0

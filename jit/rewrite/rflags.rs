@@ -86,8 +86,7 @@ impl Work<'_> {
         self.fall_out();
     }
 
-    /// STI at ring 0. Nothing here takes the shadow away again: an interrupt that comes much later may wait for one
-    /// instruction more.
+    /// STI at ring 0. Nothing here takes the shadow away again: whoever leaves code looks whether it was left behind an STI.
     pub(super) fn set_interrupts(&mut self) {
         self.give_up_host_flags();
         let site = self.miss();
@@ -98,7 +97,10 @@ impl Work<'_> {
         let waiting = self.code.displacement();
         self.stub(site, waiting);
         dynasm!(self.code ; .arch x64 ; gs or DWORD [rflags], IF ; gs mov BYTE [shadow], 1);
+        let over = self.code.jump_forward();
         self.code.land(was_set);
+        dynasm!(self.code ; .arch x64 ; gs mov BYTE [shadow], 0);
+        self.code.land(over);
         self.fall_out();
     }
 
