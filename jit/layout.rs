@@ -89,6 +89,8 @@ pub struct Frame {
     pub has_x87: u32,
     /// Not zero while an interrupt waits that is let in as soon as RFLAGS.IF is set.
     pub waits: u32,
+    /// How many instructions translated code has executed, where it counts them.
+    pub executed: u64,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
     /// The host's stack pointer outside.
@@ -122,6 +124,7 @@ frame_offsets!(
     x87_page,
     has_x87,
     waits,
+    executed,
     has_upper_halves,
     host_stack,
     host_mxcsr
@@ -222,6 +225,14 @@ impl JumpCache {
     /// Forgets what leads to any of `code`, which is sorted.
     pub fn forget_code(&mut self, code: &[u64]) {
         self.forget_where(|_, known| code.binary_search(&known).is_ok());
+    }
+
+    /// Forgets that RIP `target` is the host code at `code`, where that is remembered.
+    pub fn forget_one(&mut self, target: u64, code: u64) {
+        let slot = Self::slot(target);
+        if self.targets[slot] == target && self.code[slot] == code {
+            self.targets[slot] = Self::EMPTY[slot];
+        }
     }
 
     /// Forgets what leads to any of `code`.

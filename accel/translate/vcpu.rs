@@ -11,12 +11,13 @@ use dragoman_frontend::{
 };
 use dragoman_jit::{
     JumpCache, SavedFlags,
-    cache::{Key, Refused},
+    cache::{Key, Refused, Targets},
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
     run::x87,
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
+use super::Settings;
 use super::{
     code::{Code, Place, Regions, Translated},
     exits::Exits,
@@ -60,22 +61,22 @@ pub(super) struct TranslatedVcpu {
     exits: Exits,
     /// As they were when the jump caches were last known to be right.
     regions: Regions,
-    steps: bool,
+    settings: Settings,
 }
 
 impl TranslatedVcpu {
-    /// A processor in its power-on state. `steps` is whether steps are translated too.
-    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, steps: bool) -> Self {
+    /// A processor in its power-on state.
+    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, settings: Settings) -> Self {
         // Others keep the address of every operand, of which the host says nothing that is the guest's.
         let has_x87 = context.model.has(Feature::FdpExceptionOnly);
         let mut inner = InterpretedVcpu::new(id, context);
         inner.overwritten = Some(Vec::new());
-        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
+        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87)).counting(settings.counts);
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
         let regions = code.cache.view();
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, exits: Exits::default(), regions, steps }
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, exits: Exits::default(), regions, settings }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
@@ -205,6 +206,7 @@ impl<'a> Run<'a> {
         let mut arrival = self.arrive(vcpu);
         if let Arrival::LoadX87(place) = &arrival {
             if let Some(code) = place.resume().filter(|_| Self::load_x87(vcpu)) {
+                Self::count_again(vcpu, place);
                 self.enter(vcpu, code);
                 arrival = self.arrive(vcpu);
             }
@@ -264,10 +266,19 @@ impl<'a> Run<'a> {
         let is_only_user = vcpu.cpu.context.world.is_single();
         let mut stale = Vec::new();
         for (at, length) in overwritten.iter().copied() {
+            let mut was_translated = false;
             let is_gone = self.code.cache.invalidate(at, length, |block| {
                 self.heat.cool(&block.key);
-                stale.push(block.from_jump);
+                match block.targets() {
+                    Targets::None => {}
+                    Targets::One(rip) => self.jumps.iter_mut().for_each(|jumps| jumps.forget_one(rip, block.from_jump)),
+                    Targets::Several => stale.push(block.from_jump),
+                }
+                was_translated = true;
             });
+            if !was_translated {
+                self.heat.overwritten(at, false);
+            }
             if is_only_user && is_gone && !vcpu.blocks.has_any_of(at) {
                 tracker.clear_code(at.page());
             }
@@ -286,7 +297,10 @@ impl<'a> Run<'a> {
         match self.arrive(vcpu) {
             Arrival::Interpret(place) => self.interpret(vcpu, &place),
             Arrival::LoadX87(place) => match place.resume().filter(|_| Self::load_x87(vcpu)) {
-                Some(code) => Next::Code(code),
+                Some(code) => {
+                    Self::count_again(vcpu, &place);
+                    Next::Code(code)
+                }
                 None => match self.interpret(vcpu, &place) {
                     // What lies there is the instruction that was just executed.
                     Next::Code(_) => Next::Leave(BlockEnd::Done),
@@ -303,6 +317,7 @@ impl<'a> Run<'a> {
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 self.follow(vcpu, at, |run, block, is_global| {
                     run.jumps[view].learn(at, block.from_jump, is_global);
+                    block.jumped_to(at);
                     block.with_saved_flags
                 })
             }
@@ -322,6 +337,8 @@ impl<'a> Run<'a> {
         if number != Site::FAULTED {
             self.exits.count(place.site.kind);
         }
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_sub(place.counted_ahead());
         self.take_flags(vcpu, place.site.flags);
         let page = vcpu.cpu.frame.page;
         let arrival = match place.site.kind {
@@ -334,6 +351,8 @@ impl<'a> Run<'a> {
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
                     let rsp = &mut vcpu.cpu.state.gpr[Gpr::RSP];
                     *rsp = rsp.wrapping_sub(i64::from(moved) as u64);
+                    let executed = &mut vcpu.cpu.frame.executed;
+                    *executed = executed.wrapping_sub(place.counts().into());
                     return Arrival::Interpret(place);
                 }
                 Arrival::Jump(at)
@@ -369,6 +388,12 @@ impl<'a> Run<'a> {
         let cpu = &mut vcpu.cpu;
         let saved = if home == FlagHome::Host { cpu.frame.host_flags } else { cpu.frame.flags };
         cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | saved.image();
+    }
+
+    /// Code goes on behind `place`: what it had counted of what is behind, and what was taken back, counts again.
+    fn count_again(vcpu: &mut InterpretedVcpu, place: &Place) {
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_add(place.counted_behind());
     }
 
     /// Executes the instruction at `place`.
@@ -424,7 +449,10 @@ impl<'a> Run<'a> {
         // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
         let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
-            Some(address) if goes_on => Next::Code(address),
+            Some(address) if goes_on => {
+                Self::count_again(vcpu, place);
+                Next::Code(address)
+            }
             _ => Next::Leave(BlockEnd::Done),
         }
     }
@@ -446,7 +474,10 @@ impl<'a> Run<'a> {
                         cpu.state.rip = this;
                         Next::Leave(BlockEnd::Fault(fault))
                     }
-                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => Next::Code(address),
+                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => {
+                        Self::count_again(vcpu, place);
+                        Next::Code(address)
+                    }
                     (Ok(()), _) => Next::Leave(BlockEnd::Done),
                 };
             }
@@ -481,14 +512,19 @@ impl<'a> Run<'a> {
         let mut window = [0; WINDOW];
         let room = PAGE_SIZE as usize - key.at.page_offset();
         let bytes = &mut window[..room.min(WINDOW)];
-        // Others may be writing the page while it becomes code: what is read counts only once it is tracked.
-        self.track(vcpu, key.at, bytes.len() as u64);
+        vcpu.cpu.watch_code(key.at);
         let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
         let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
             Ok(decoded) => decoded,
             Err(DecodeError::NeedsMoreBytes) => return None,
         };
+        let length = u64::from(block.length);
+        vcpu.cpu.context.ram.tracker().mark_code(key.at, length);
+        // Others may have written while nobody told of this code; from here on they are told.
+        if !vcpu.cpu.mmu.is_code(key.at, &bytes[..length as usize]) {
+            return None;
+        }
         let source = Source {
             insns: &block.insns,
             originals: &originals,
@@ -497,7 +533,7 @@ impl<'a> Run<'a> {
             cpl: key.mode.cpl(),
         };
         let translation = self.rewriter.rewrite(source);
-        let (table, length) = (&vcpu.table, u64::from(block.length));
+        let table = &vcpu.table;
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
         match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
             Ok(block) => Some(block),
@@ -509,23 +545,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn track(&self, vcpu: &mut InterpretedVcpu, at: GuestPhys, length: u64) {
-        if vcpu.cpu.context.ram.tracker().mark_code(at, length) {
-            vcpu.cpu.mmu.protect(at.page());
-        }
-    }
-
     /// Has the blocks forgotten that were translated longest ago. Whoever is in code then leaves it first.
     fn make_room(&self, vcpu: &mut InterpretedVcpu) {
-        let context = &vcpu.cpu.context;
-        if context.world.is_single() {
-            for page in self.code.cache.reuse(self.regions) {
-                if !vcpu.blocks.has_any_of(page) {
-                    context.ram.tracker().clear_code(page);
-                }
+        let unused = vcpu.cpu.alone(|_| self.code.cache.reuse(self.regions));
+        if vcpu.cpu.context.world.is_single() {
+            for page in unused.into_iter().filter(|page| !vcpu.blocks.has_any_of(*page)) {
+                vcpu.cpu.context.ram.tracker().clear_code(page);
             }
-        } else {
-            context.world.alone(|| self.code.cache.reuse(self.regions));
         }
     }
 }
@@ -537,7 +563,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn step(&mut self) -> Result<ExitReason, AccelError> {
-        if !self.steps {
+        if !self.settings.steps {
             return self.inner.step();
         }
         let (inner, mut parts) = self.parts(1);
@@ -553,7 +579,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn instructions(&self) -> u64 {
-        self.inner.instructions()
+        self.inner.instructions().wrapping_add(self.inner.cpu.frame.executed)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -568,7 +594,8 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        // Translated code counts nothing, and notes no branches.
-        Trace { instructions: None, branches: Vec::new(), ..self.inner.trace() }
+        // Translated code notes no branches.
+        let instructions = self.settings.counts.then(|| self.instructions());
+        Trace { instructions, branches: Vec::new(), ..self.inner.trace() }
     }
 }

@@ -25,7 +25,7 @@ use std::{
 use dragoman_frontend::decode::Mode;
 use dragoman_state::GuestPhys;
 
-pub use block::{Block, Left};
+pub use block::{Block, Left, Targets};
 use index::{Index, KeyHasher};
 pub use region::View;
 use region::{Division, Region};
@@ -180,7 +180,7 @@ impl<P> CodeCache<P> {
         payload: P,
         overwrites: u64,
     ) -> Result<&'a Block<P>, Refused> {
-        let Translation { mut code, with_host_flags, with_saved_flags, from_jump, sites, site_numbers, exits, rows } =
+        let Translation { mut code, with_host_flags, with_saved_flags, from_jump, sites, site_numbers, exits, rows, counted } =
             translation;
         let mut guarded = self.lock();
         if overwrites != self.overwrites() || !self.is_current(view) {
@@ -214,6 +214,8 @@ impl<P> CodeCache<P> {
             sites,
             exits,
             rows,
+            counted,
+            jumped_to: AtomicU64::new(0),
             is_forgotten: AtomicBool::new(false),
             payload,
         };

@@ -150,6 +150,9 @@ pub struct Translation {
     pub exits: Vec<Exit>,
     /// What may fault, by rising `start`.
     pub rows: Vec<Row>,
+    /// Where the stretches of instructions end that the code counts as executed at their start, rising; none where it does
+    /// not count.
+    pub counted: Vec<u8>,
 }
 
 /// Translates blocks for one kind of processor.
@@ -158,12 +161,19 @@ pub struct Rewriter {
     host: HostInstructions,
     infos: InstructionInfoFactory,
     encoder: Encoder,
+    counts: bool,
 }
 
 impl Rewriter {
     /// A rewriter for processors of `layout` on a host that executes `host`.
     pub fn new(layout: Layout, host: HostInstructions) -> Self {
-        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64) }
+        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64), counts: false }
+    }
+
+    /// Has the code count the instructions that it executes in [`Frame::executed`](crate::Frame::executed), or not.
+    #[must_use]
+    pub fn counting(self, counts: bool) -> Self {
+        Self { counts, ..self }
     }
 
     /// Translates a block of 64-bit code.
@@ -190,6 +200,9 @@ impl Rewriter {
             has_x87_page: false,
         };
         work.ways_in();
+        if self.counts {
+            work.count(source.insns.len());
+        }
         for (n, step) in steps.iter().enumerate() {
             (work.number, work.touches_x87) = (n, step.touches_x87);
             work.insn(step);
@@ -253,6 +266,14 @@ impl Work<'_> {
             self.code.land(over);
         }
         self.flags = wanted;
+    }
+
+    /// Counts the instructions from the last that was counted up to number `end` as executed. The flags stay where they are.
+    fn count(&mut self, end: usize) {
+        let executed = self.layout.executed();
+        let more = end as i32 - i32::from(self.out.counted.last().copied().unwrap_or(0));
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [executed] ; lea r11, [r11 + more] ; gs mov [executed], r11);
+        self.out.counted.push(end as u8);
     }
 
     fn insn(&mut self, step: &Step) {
