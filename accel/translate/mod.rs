@@ -9,6 +9,8 @@ mod exits;
 mod heat;
 mod layout;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 mod vcpu;
 

@@ -28,6 +28,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         sites: vec![Site { kind: SiteKind::Link { target, exit: 0 }, insn: 0, flags, touches_x87: false, resume: None }],
         exits: vec![Exit { patch: 4, stub, flags }],
         rows: Vec::new(),
+        counted: Vec::new(),
     }
 }
 
