@@ -5,7 +5,11 @@
 
 use std::{mem::offset_of, ops::Range};
 
-use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags};
+use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuState};
+
+use crate::GuestTime;
+
+use crate::pages::SecondLevel;
 
 /// Offsets from the address that GS points to while translated code runs.
 #[derive(Clone, Debug)]
@@ -25,19 +29,54 @@ pub struct Layout {
     /// The bases of ES, CS, SS, DS, FS and GS, eight bytes each.
     pub segment_bases: [i32; 6],
     /// For each view that code may access memory through: where its tables are.
-    pub tables: Vec<Tables>,
+    pub tables: [Tables; VIEWS],
+    /// What is behind the tables.
+    pub second: SecondLevel,
     /// The [`Frame`].
     pub frame: i32,
+    /// The architectural state as a whole.
+    pub state: i32,
+    /// The mode that it is in, four bytes.
+    pub mode: i32,
+    /// Which of [`Layout::tables`] code accesses memory through now, eight bytes.
+    pub view: i32,
 }
 
-/// Two tables of remembered pages: 1024 entries of 16 bytes, a page's linear address and then its host address, found by
-/// bits 12 to 21 of a linear address. An entry that holds nothing has the address of a page that belongs elsewhere.
+/// How many views there are that code may access memory through.
+pub const VIEWS: usize = 3;
+
+/// The number of ring 0's [`Layout::tables`].
+pub const SUPERVISOR: usize = 0;
+/// Of ring 3's.
+pub const USER: usize = 1;
+/// Of ring 0's while supervisor-mode access prevention is lifted.
+pub const LIFTED: usize = 2;
+
+/// The tables of one view: of pages that can be read, and of pages that can be written without telling anyone.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
-    /// Of pages that can be read.
+    /// [`Entry`](crate::pages::Entry)s of pages that can be read.
     pub read: i32,
-    /// Of pages that can be written without telling anyone.
+    /// The same of pages that can be written.
     pub write: i32,
+    /// How far from the entries of a table a bit for each lies: set where the page is not global.
+    pub local: i32,
+    /// A byte that becomes 1 when anything is put into a table.
+    pub is_used: i32,
+}
+
+/// What a probe that found nothing is for: which of the ways there are of finding the page without leaving the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum RefillKind {
+    /// A read.
+    Read = 0,
+    /// A write.
+    Write = 1,
+}
+
+impl RefillKind {
+    pub(crate) const ALL: [Self; 2] = [Self::Read, Self::Write];
 }
 
 /// The six arithmetic flags as LAHF and SETO leave them in AX: OF in bit 0, and SF, ZF, AF, PF and CF in bits 15 to 8.
@@ -81,8 +120,19 @@ pub struct Frame {
     pub attention: u64,
     /// The host address of the way out of translated code.
     pub exit: u64,
-    /// The host address of the code that finds out where an indirect jump goes on.
-    pub jump: u64,
+    /// The host address of the code that does the same for a return that the stack of returns does not know.
+    pub return_elsewhere: u64,
+    /// For each view and kind of access: the host address of the code that finds a page which the probed table does not
+    /// know.
+    pub refill: [[u64; RefillKind::ALL.len()]; VIEWS],
+    /// The host address of the function that walks page tables for it.
+    pub walk: u64,
+    /// How many probes found nothing in their table.
+    pub missed: u64,
+    /// How many of them the second level served.
+    pub refilled: u64,
+    /// How many of them a walk served, without leaving the code.
+    pub walked: u64,
     /// [`Frame::page`] of the x87 instruction that the unit remembers, where the host executed it.
     pub x87_page: u64,
     /// Not zero while the guest's x87 unit is in the host's.
@@ -93,6 +143,17 @@ pub struct Frame {
     pub executed: u64,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
+    /// For groups of accesses: how far the host's addresses are from the guest's.
+    pub(crate) distances: [u64; 4],
+    /// The host's stack pointer while the stack of returns is empty, and how far it may go down.
+    pub(crate) return_base: u64,
+    pub(crate) return_limit: u64,
+    /// How the guest's time-stamp counter follows from the host's.
+    pub time: GuestTime,
+    /// The address of each view's [`JumpCache`].
+    pub all_jumps: [u64; 3],
+    /// Of an instruction under way: what it has no register for.
+    pub scratch: u64,
     /// The host's stack pointer outside.
     pub(crate) host_stack: u64,
     /// The host's MXCSR outside.
@@ -120,20 +181,51 @@ frame_offsets!(
     jumps,
     attention,
     exit,
-    jump,
+    walk,
+    missed,
+    refilled,
+    walked,
     x87_page,
     has_x87,
     waits,
     executed,
     has_upper_halves,
+    distances,
+    return_elsewhere,
+    return_base,
+    return_limit,
+    time,
+    all_jumps,
+    scratch,
     host_stack,
     host_mxcsr
 );
 
 impl Layout {
+    /// The offset of the address in [`Frame::refill`] for accesses of `kind` through view `view`.
+    pub(crate) const fn refill(&self, view: usize, kind: RefillKind) -> i32 {
+        let n = view * RefillKind::ALL.len() + kind as usize;
+        self.frame + offset_of!(Frame, refill) as i32 + 8 * n as i32
+    }
+
     /// The offset of general-purpose register `n`.
     pub(crate) const fn gpr(&self, n: u8) -> i32 {
         self.gpr + 8 * n as i32
+    }
+
+    /// The offset of slot `n` of [`Frame::distances`].
+    pub(crate) const fn distance(&self, n: u8) -> i32 {
+        self.distances() + 8 * n as i32
+    }
+
+    /// The offset of a segment register.
+    pub(crate) const fn segment(&self, n: SegmentIndex) -> i32 {
+        self.state + (offset_of!(VcpuState, segments) + n as usize * size_of::<Segment>()) as i32
+    }
+
+    /// The offset of what lies at `field` of the model-specific registers.
+    pub(crate) const fn msr(&self, field: usize) -> i32 {
+        self.state + (offset_of!(VcpuState, msrs) + field) as i32
     }
 
     /// The offset of vector register `n`.
@@ -149,7 +241,8 @@ pub struct JumpCache {
     targets: [u64; Self::SLOTS],
     /// The host code for it.
     code: [u64; Self::SLOTS],
-    is_used: bool,
+    /// Slots that may hold something, with the numbers of the pages that made them; all may where there are too many.
+    used: Vec<(u16, u16)>,
     /// Whether any of them lies in a page that is not global.
     has_local: bool,
     /// For each number of a page modulo their count: whether any of them lies in such a page.
@@ -160,15 +253,22 @@ impl JumpCache {
     /// How many slots there are.
     pub const SLOTS: usize = 8192;
     const PAGES: usize = 4096;
+    /// With so many slots in use it is as cheap to forget all.
+    const MANY: usize = 1024;
     /// The page's number is folded into the offset within the page, because what is called is aligned.
     pub(crate) const FOLD: i8 = 12;
     pub(crate) const CODE: i32 = offset_of!(Self, code) as i32;
 
     const EMPTY: [u64; Self::SLOTS] = {
         let mut targets = [0; Self::SLOTS];
-        targets[0] = 1;
+        targets[0] = Self::nothing(0);
         targets
     };
+
+    /// What an empty slot holds.
+    const fn nothing(slot: usize) -> u64 {
+        (slot == 0) as u64
+    }
 
     const fn slot(target: u64) -> usize {
         (target ^ target >> Self::FOLD) as usize % Self::SLOTS
@@ -177,7 +277,7 @@ impl JumpCache {
     /// A cache that knows nothing.
     pub fn new() -> Box<Self> {
         let (targets, code, pages) = (Self::EMPTY, [0; Self::SLOTS], [false; Self::PAGES]);
-        Box::new(Self { targets, code, is_used: false, has_local: false, pages })
+        Box::new(Self { targets, code, used: Vec::with_capacity(Self::MANY), has_local: false, pages })
     }
 
     /// What goes into [`Frame::jumps`].
@@ -187,12 +287,20 @@ impl JumpCache {
 
     /// Remembers that RIP `target`, which is in a global page or not, is the host code at `code`.
     pub fn learn(&mut self, target: u64, code: u64, is_global: bool) {
-        let slot = Self::slot(target);
+        let (slot, page) = (Self::slot(target), Self::page(target));
         self.targets[slot] = target;
         self.code[slot] = code;
-        self.is_used = true;
+        if self.used.len() < Self::MANY {
+            self.used.push((slot as u16, page as u16));
+        }
         self.has_local |= !is_global;
-        self.pages[Self::page(target)] = true;
+        self.pages[page] = true;
+    }
+
+    /// The code for RIP `target`, where it is known.
+    pub fn find(&self, target: u64) -> Option<u64> {
+        let slot = Self::slot(target);
+        (self.targets[slot] == target).then(|| self.code[slot])
     }
 
     fn page(at: u64) -> usize {
@@ -201,11 +309,15 @@ impl JumpCache {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.is_used) {
+        if self.used.len() == Self::MANY {
             self.targets = Self::EMPTY;
             self.pages = [false; Self::PAGES];
-            self.has_local = false;
         }
+        for (slot, page) in self.used.drain(..) {
+            self.targets[usize::from(slot)] = Self::nothing(usize::from(slot));
+            self.pages[usize::from(page)] = false;
+        }
+        self.has_local = false;
     }
 
     /// Forgets what is in pages that are not global, and perhaps more.
@@ -241,12 +353,12 @@ impl JumpCache {
     }
 
     fn forget_where(&mut self, is_gone: impl Fn(u64, u64) -> bool) {
-        if !self.is_used {
+        if self.used.is_empty() {
             return;
         }
         for (n, target) in self.targets.iter_mut().enumerate() {
             if is_gone(*target, self.code[n]) {
-                *target = Self::EMPTY[n];
+                *target = Self::nothing(n);
             }
         }
     }
@@ -260,6 +372,19 @@ mod tests {
     fn an_empty_slot_holds_the_address_of_another() {
         for (n, target) in JumpCache::EMPTY.iter().enumerate() {
             assert_ne!(JumpCache::slot(*target), n);
+        }
+    }
+
+    #[test]
+    fn a_cache_forgets_few_targets_and_many() {
+        let mut cache = JumpCache::new();
+        for count in [1, 5, JumpCache::MANY as u64 - 1, JumpCache::MANY as u64, 20_000] {
+            (0..count).for_each(|n| cache.learn(0x40_0000 + n * 0x111, n + 1, n % 2 == 0));
+            assert_eq!(cache.find(0x40_0000 + (count - 1) * 0x111), Some(count));
+            cache.forget_local();
+            assert!(cache.targets == JumpCache::EMPTY || count == 1);
+            cache.clear();
+            assert!(cache.targets == JumpCache::EMPTY && cache.pages.iter().all(|is_used| !is_used));
         }
     }
 

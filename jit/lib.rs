@@ -19,6 +19,8 @@
 )]
 
 mod layout;
+pub mod pages;
+mod time;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod cache;
@@ -27,4 +29,5 @@ pub mod rewrite;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod run;
 
-pub use layout::{Frame, JumpCache, Layout, SavedFlags, Tables};
+pub use layout::{Frame, JumpCache, LIFTED, Layout, RefillKind, SUPERVISOR, SavedFlags, Tables, USER, VIEWS};
+pub use time::GuestTime;

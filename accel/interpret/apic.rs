@@ -27,6 +27,21 @@ impl Processor {
         self.now().to_ticks(self.context.model.tsc_hertz())
     }
 
+    /// The time-stamp counter.
+    pub(super) fn guest_time(&mut self) -> u64 {
+        let hertz = self.context.model.tsc_hertz();
+        let counter = |now: VmInstant| now.to_ticks(hertz).wrapping_add(self.state.tsc_offset);
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if self.frame.time.is_steady() {
+            use dragoman_jit::run::time::ticks;
+            let (before, now, after) = (ticks(), self.now(), ticks());
+            let value = counter(now);
+            self.frame.time.learn(before, after, now.0, value, hertz);
+            return value;
+        }
+        counter(self.now())
+    }
+
     /// An access to a register is over: interrupts may have become due, and the timer may have been set.
     fn finish_access(&mut self, effect: Effect) {
         self.must_attend = true;

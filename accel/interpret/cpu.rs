@@ -135,10 +135,11 @@ impl Cpu for Processor {
     }
 
     fn time_stamp(&mut self) -> u64 {
-        self.clock_ticks().wrapping_add(self.state.tsc_offset)
+        self.guest_time()
     }
 
     fn set_time_stamp(&mut self, value: u64) {
+        self.frame.time.forget();
         self.state.tsc_offset = value.wrapping_sub(self.clock_ticks());
         self.rearm_timer();
     }

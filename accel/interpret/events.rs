@@ -22,6 +22,7 @@ impl InterpretedVcpu {
         let world = self.cpu.context.world.clone();
         world.enter();
         self.cpu.must_attend = true;
+        self.cpu.frame.time.restart();
         let reason = work(self);
         self.cpu.withdraw_deadline();
         world.leave();
@@ -51,6 +52,9 @@ impl InterpretedVcpu {
             }
             let end = run(self);
             if let Err(end) = self.finish(end) {
+                return ExitReason::TripleFault(end);
+            }
+            if let Some(end) = self.shutdown.take() {
                 return ExitReason::TripleFault(end);
             }
         }
@@ -104,7 +108,7 @@ impl InterpretedVcpu {
 
     /// Raises what instructions ended with. A fault takes back the debug traps that its instruction would have made.
     #[inline(always)]
-    fn finish(&mut self, end: BlockEnd) -> Result<(), TripleFault> {
+    pub fn finish(&mut self, end: BlockEnd) -> Result<(), TripleFault> {
         match end {
             BlockEnd::Done => Ok(()),
             BlockEnd::Fault(fault) => {
@@ -144,6 +148,8 @@ impl InterpretedVcpu {
         }
         self.cpu.derive();
         self.cpu.has_changed = false;
+        // What a timer is late by must not look early.
+        self.cpu.frame.time.forget();
         self.cpu.frame.waits = self.cpu.has_interrupt().into();
         let state = &self.cpu.state;
         self.cpu.must_attend = state.events.shadow != InterruptShadow::None

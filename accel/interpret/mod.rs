@@ -9,7 +9,7 @@ mod events;
 mod memory;
 pub(crate) mod processor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vectors;
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use dragoman_frontend::{
     decode::{DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
     fault::Fault,
     post_mortem::Trace,
-    semantics::{Table, segmentation::segment_fault},
+    semantics::{Table, segmentation::segment_fault, system::TripleFault},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -57,6 +57,8 @@ pub(crate) struct InterpretedVcpu {
     pub blocks: BlockCache,
     /// Where code was overwritten that another engine too may have taken up: it empties this.
     pub overwritten: Option<Vec<(GuestPhys, u64)>>,
+    /// Another engine could not deliver a fault that it tried to.
+    pub shutdown: Option<TripleFault>,
     pub instructions: u64,
 }
 
@@ -75,7 +77,7 @@ impl InterpretedVcpu {
         let cpu = Processor::new(id, context);
         cpu.context.world.join(&cpu.inbox);
         cpu.mmu.ram().tracker().add_listener(cpu.inbox.clone());
-        Self { decoder, table, cpu, blocks: BlockCache::new(), overwritten: None, instructions: 0 }
+        Self { decoder, table, cpu, blocks: BlockCache::new(), overwritten: None, shutdown: None, instructions: 0 }
     }
 
     /// Runs instructions until something other than running them is to be done, at most `limit` where that is given.

@@ -60,17 +60,22 @@ impl CpuBus for Devices {
     fn send(&self, _sender: VcpuId, _ipi: Ipi) {}
 }
 
-struct Scene {
-    vcpu: Box<dyn Vcpu>,
+pub(crate) struct Scene {
+    pub vcpu: Box<dyn Vcpu>,
     handle: Arc<dyn VcpuHandle>,
     devices: Arc<Devices>,
-    ram: Arc<GuestRam>,
+    pub ram: Arc<GuestRam>,
 }
 
 const CODE: u64 = 0x1000;
 
 impl Scene {
     fn new(code: &[u8]) -> Self {
+        Self::on(&Interpreter, code)
+    }
+
+    /// `code` on another engine.
+    pub(crate) fn on(engine: &dyn Accelerator, code: &[u8]) -> Self {
         let ram = Arc::new(GuestRam::new(2 << 20).expect("small"));
         ram.write(GuestPhys(CODE), code).expect("RAM");
         let devices = Arc::new(Devices { ram: ram.clone(), written: Mutex::default(), stored: Mutex::default() });
@@ -83,7 +88,7 @@ impl Scene {
             model: CpuModel::newest(),
             world: World::new(),
         };
-        let (mut vcpu, handle) = Interpreter.create_vcpu(VcpuId(0), context).expect("the interpreter is always there");
+        let (mut vcpu, handle) = engine.create_vcpu(VcpuId(0), context).expect("the engine can be had");
         let mut state = VcpuState::power_on(VcpuId(0), 0);
         state.segment_mut(SegmentIndex::Cs).base = 0;
         state.segment_mut(SegmentIndex::Cs).selector = 0;
@@ -93,11 +98,11 @@ impl Scene {
         Self { vcpu, handle, devices, ram }
     }
 
-    fn state(&mut self) -> VcpuState {
+    pub(crate) fn state(&mut self) -> VcpuState {
         self.vcpu.save().expect("a processor at rest")
     }
 
-    fn run(&mut self) -> ExitReason {
+    pub(crate) fn run(&mut self) -> ExitReason {
         self.vcpu.run(&StopToken::new()).expect("no error of ours")
     }
 

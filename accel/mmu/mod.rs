@@ -15,9 +15,10 @@ use dragoman_frontend::{
     paging::{Access, AccessKind, PageFault, PageTables, Paging, PagingMode, Translation, walk},
     semantics::Flush,
 };
+use dragoman_jit::{Tables, pages};
 use dragoman_state::{Cr4, GuestPhys, GuestVirt, PAGE_SIZE, VcpuState, Width};
 use host::HostPtr;
-use tlb::{Entry, Reach, SecondLevel, View};
+use tlb::{Entry, Line, Reach, SecondLevel, Table, View};
 
 /// On whose behalf memory is accessed, which decides which table of the first level is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,14 @@ pub enum ViewIndex {
     User = 1,
     /// Rings 0 to 2 while RFLAGS.AC lifts the prevention.
     Lifted = 2,
+}
+
+impl ViewIndex {
+    const ALL: [Self; 3] = [Self::Supervisor, Self::User, Self::Lifted];
+
+    fn access(self, kind: AccessKind) -> Access {
+        Access { kind, is_user: self == Self::User, is_guarded: self != Self::Lifted }
+    }
 }
 
 /// Why an access cannot be made.
@@ -107,28 +116,32 @@ pub struct Mmu {
     second: SecondLevel,
     paging: Paging,
     linear_bits: u32,
-    context: u16,
     /// Whether the first level is to know no data, so that every access is seen.
     is_careful: bool,
     /// A walk set a flag in an entry that code was decoded from.
     has_marked_code: bool,
     /// What was forgotten since somebody asked.
     forgotten: Forgotten,
+    /// Where translated code finds out whether a page is watched: both are the tracker's.
+    code_words: u64,
+    logging: u64,
     ram: Arc<GuestRam>,
 }
 
 impl Mmu {
     /// An MMU over `ram` that remembers nothing, under `paging`.
     pub fn new(ram: Arc<GuestRam>, paging: Paging) -> Self {
+        let (code_words, logging) = ram.tracker().watch_addresses();
         Self {
             views: [View::new(), View::new(), View::new()],
             second: SecondLevel::new(),
             paging,
             linear_bits: 48,
-            context: 0,
             is_careful: false,
             has_marked_code: false,
             forgotten: Forgotten::default(),
+            code_words,
+            logging,
             ram,
         }
     }
@@ -138,11 +151,15 @@ impl Mmu {
         &self.ram
     }
 
-    /// Takes over what `state` says of paging. Nothing is forgotten: that is [`Mmu::flush`]'s.
+    /// Takes over what `state` says of paging. The first level forgets nothing: that is [`Mmu::flush`]'s.
     pub fn set_paging(&mut self, paging: Paging, state: &VcpuState) {
+        if !self.paging.permits_as(&paging) {
+            // What the second level knows of rights follows from it.
+            self.second.clear();
+        }
         self.paging = paging;
         self.linear_bits = state.linear_bits();
-        self.context = if state.cr4.contains(Cr4::PCIDE) { (state.cr3 & 0xfff) as u16 } else { 0 };
+        self.second.set_context(if state.cr4.contains(Cr4::PCIDE) { (state.cr3 & 0xfff) as u16 } else { 0 });
     }
 
     /// Whether every access to data comes through the slow path from now on.
@@ -175,11 +192,27 @@ impl Mmu {
         at.wrapping_sub(entry.tag) < PAGE_SIZE && entry.page & LOCAL_CODE == 0
     }
 
-    /// Where in an MMU the tables of a view are: of pages that can be read, and of pages that can be written without telling
-    /// anyone.
-    pub const fn tables(view: ViewIndex) -> (usize, usize) {
+    /// Where the tables of a view are; `place` makes an offset from an MMU what translated code knows it by.
+    pub fn tables(view: ViewIndex, place: impl Fn(usize) -> i32) -> Tables {
         let view = offset_of!(Self, views) + view as usize * size_of::<View>();
-        (view + offset_of!(View, read), view + offset_of!(View, write))
+        Tables {
+            read: place(view + offset_of!(View, read) + Table::ENTRIES),
+            write: place(view + offset_of!(View, write) + Table::ENTRIES),
+            local: Table::LOCAL as i32,
+            is_used: place(view + offset_of!(View, is_used)),
+        }
+    }
+
+    /// Where the second level is, in the same way.
+    pub fn second_level(place: impl Fn(usize) -> i32) -> pages::SecondLevel {
+        let second = |offset| place(offset_of!(Self, second) + offset);
+        pages::SecondLevel {
+            lines: second(SecondLevel::LINES),
+            space: second(SecondLevel::SPACE),
+            global_space: second(SecondLevel::GLOBAL_SPACE),
+            code: place(offset_of!(Self, code_words)),
+            logging: place(offset_of!(Self, logging)),
+        }
     }
 
     // The fast path
@@ -224,64 +257,105 @@ impl Mmu {
 
     // The slow path
 
-    /// Where an access of `size` bytes at `at`, which are in one page, goes. Permission is checked, flags in the page
-    /// tables are set, and the fast path learns of it where it may.
+    /// Where an access at `at` goes that is in one page. Permission is checked, flags in the page tables are set, and the
+    /// fast path learns of it where it may.
     pub fn locate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> Result<Place, MemoryFault> {
-        let translation = self.translate(view, kind, at)?;
-        let Some(page) = self.ram.host_page(translation.at) else { return Ok(Place::Io(translation.at)) };
-        let place = RamPlace { host: HostPtr::in_page(page, at.page_offset()), at: translation.at };
-        if kind == AccessKind::Write && !self.ram.is_writable(translation.at) {
+        let line = self.translate(view, kind, at, Marks::All)?;
+        let physical = GuestPhys(line.at | at.page_offset() as u64);
+        if line.rights & Line::IS_MEMORY == 0 {
+            return Ok(Place::Io(physical));
+        }
+        let place = RamPlace { host: HostPtr::at(line.host + at.page_offset() as u64), at: physical };
+        if kind == AccessKind::Write && line.rights & Line::IS_WRITABLE_MEMORY == 0 {
             return Ok(Place::Rom(place));
         }
         if !self.is_careful {
-            self.learn(view, kind, at, &translation, page);
+            self.learn(view, kind, &line);
         }
         Ok(Place::Ram(place))
     }
 
-    /// The physical address of the code at `at`.
-    pub fn fetch(&mut self, view: ViewIndex, at: GuestVirt) -> Result<GuestPhys, MemoryFault> {
-        let translation = self.translate(view, AccessKind::Execute, at)?;
-        let local = if translation.is_global { 0 } else { LOCAL_CODE };
-        let entry = Entry { tag: at.page().0, page: translation.at.page().0 | local };
-        let view = &mut self.views[view as usize];
-        view.fetch.put(entry, translation.is_global);
-        view.is_used = true;
-        Ok(translation.at)
+    /// Has the fast path learn the page of `at`, for an access to it that is going to be made but may be refused for
+    /// reasons of its own; whether it knows it now. Where a write would have to mark the page, it stays unknown.
+    pub fn find(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> bool {
+        let Ok(line) = self.translate(view, kind, at, Marks::Accessed) else { return false };
+        let wanted = if kind == AccessKind::Write { Line::IS_WRITABLE_MEMORY } else { Line::IS_MEMORY };
+        line.rights & wanted != 0 && !self.is_careful && self.learn(view, kind, &line)
     }
 
-    fn translate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt) -> Result<Translation, MemoryFault> {
+    /// The physical address of the code at `at`.
+    pub fn fetch(&mut self, view: ViewIndex, at: GuestVirt) -> Result<GuestPhys, MemoryFault> {
+        let line = self.translate(view, AccessKind::Execute, at, Marks::All)?;
+        let local = if line.is_global == 0 { LOCAL_CODE } else { 0 };
+        let entry = Entry { tag: line.page, page: line.at | local };
+        let view = &mut self.views[view as usize];
+        view.fetch.put(entry, line.is_global != 0);
+        view.is_used = true;
+        Ok(GuestPhys(line.at | at.page_offset() as u64))
+    }
+
+    /// What is known of the page of `at`, where the access is permitted. Under [`Marks::Accessed`], also a fault where there
+    /// is none but the page would have to be marked dirty.
+    fn translate(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt, marks: Marks) -> Result<Line, MemoryFault> {
         if self.paging.mode != PagingMode::None && !at.is_canonical(self.linear_bits) {
             return Err(MemoryFault::NotCanonical);
         }
-        let access = Access { kind, is_user: view == ViewIndex::User, is_guarded: view != ViewIndex::Lifted };
-        let fault = |fault| MemoryFault::Page(fault, at);
-        if let Some(known) = self.second.find(at, self.context) {
-            let needs_mark = kind == AccessKind::Write && !known.is_dirty;
-            if !needs_mark && self.paging.permits(known.rights, access).is_ok() {
-                return Ok(known);
-            }
-            // What is remembered may be older than the tables: only a walk may refuse.
+        // What is remembered may be older than the tables: only a walk may refuse.
+        if let Some(known) = self.second.find(at).filter(|known| known.rights & Line::may(view as usize, kind as usize) != 0) {
+            return Ok(*known);
         }
-        let mut tables = Tables::new(&self.ram);
-        let found = walk(&self.paging, &mut tables, at, access);
+        let mut tables = Walked::new(&self.ram, marks);
+        let found = walk(&self.paging, &mut tables, at, view.access(kind));
         self.has_marked_code |= tables.has_marked_code;
-        let found = found.map_err(fault)?;
-        self.second.insert(at, self.context, &found);
-        Ok(found)
+        let is_refused = tables.is_refused;
+        let found = found.map_err(|fault| MemoryFault::Page(fault, at))?;
+        if is_refused {
+            return Err(MemoryFault::Page(PageFault(0), at));
+        }
+        let line = self.line(at, &found);
+        if !self.second.insert(line) {
+            self.clear_views();
+        }
+        Ok(line)
     }
 
-    fn learn(&mut self, view: ViewIndex, kind: AccessKind, at: GuestVirt, found: &Translation, page: *mut u8) {
-        let entry = Entry { tag: at.page().0, page: HostPtr::in_page(page, 0).address() };
-        let is_watched = self.ram.tracker().is_watched(found.at);
+    /// What is to be remembered of the page of `at`, which a walk found.
+    fn line(&self, at: GuestVirt, found: &Translation) -> Line {
+        let page = found.at.page();
+        let host = self.ram.host_page(page).map_or(0, |host| HostPtr::in_page(host, 0).address());
+        let mut rights = 0;
+        for view in ViewIndex::ALL {
+            for kind in [AccessKind::Read, AccessKind::Write, AccessKind::Execute] {
+                let needs_mark = kind == AccessKind::Write && !found.is_dirty;
+                if !needs_mark && self.paging.permits(found.rights, view.access(kind)).is_ok() {
+                    rights |= Line::may(view as usize, kind as usize);
+                }
+            }
+        }
+        if host != 0 {
+            rights |= Line::IS_MEMORY;
+            if self.ram.is_writable(page) {
+                rights |= Line::IS_WRITABLE_MEMORY;
+            }
+        }
+        let (page_bits, is_global) = (found.page_bits, found.is_global.into());
+        Line { page: at.page().0, host, at: page.0, space: 0, rights, page_bits, is_global }
+    }
+
+    /// Puts memory into the first level, where it may be accessed unnoticed; whether it is there.
+    fn learn(&mut self, view: ViewIndex, kind: AccessKind, line: &Line) -> bool {
+        if kind == AccessKind::Write && self.ram.tracker().is_watched(GuestPhys(line.at)) {
+            return false;
+        }
         let view = &mut self.views[view as usize];
         view.is_used = true;
-        match kind {
-            AccessKind::Write if is_watched => {}
-            AccessKind::Write => view.write.put(entry, found.is_global),
-            AccessKind::Read => view.read.put(entry, found.is_global),
-            AccessKind::Execute => {}
-        }
+        let table = match kind {
+            AccessKind::Write => &mut view.write,
+            AccessKind::Read => &mut view.read,
+            AccessKind::Execute => return false,
+        };
+        table.put(Entry { tag: line.page, page: line.host }, line.is_global != 0);
+        true
     }
 
     // Guest memory, once located
@@ -355,22 +429,34 @@ impl Mmu {
 
     /// Reads eight bytes at the aligned physical address `at`; zero where there is no memory.
     pub fn read_physical(&self, at: GuestPhys) -> u64 {
-        Tables::new(&self.ram).read_entry(at)
+        Walked::new(&self.ram, Marks::All).read_entry(at)
     }
 
     // Forgetting
 
     /// Forgets translations.
     pub fn flush(&mut self, what: Flush) {
+        let context = self.second.context();
         match what {
             Flush::All => {
                 self.second.clear();
                 self.clear_views();
             }
-            Flush::NotGlobal | Flush::Context(_) | Flush::AllNotGlobal => {
-                self.second.clear_not_global();
+            Flush::NotGlobal => {
+                self.second.forget_context(context);
                 self.forget_local();
             }
+            Flush::AllNotGlobal => {
+                self.second.forget_contexts();
+                self.forget_local();
+            }
+            Flush::Context(other) => {
+                self.second.forget_context(other);
+                if other == context {
+                    self.forget_local();
+                }
+            }
+            Flush::ContextPage(other, page) if other != context => self.flush_page_of(other, page.page()),
             Flush::Page(page) | Flush::ContextPage(_, page) => self.flush_page(page.page()),
         }
     }
@@ -393,13 +479,24 @@ impl Mmu {
     fn flush_page(&mut self, page: GuestVirt) {
         let pages = match self.second.reach(page) {
             Reach::All => return self.flush(Flush::All),
-            Reach::Page => page.0..=page.0,
-            Reach::Region => page.0 & !0x3f_ffff..=page.0 | 0x3f_ffff,
+            reach => reach.pages(page),
         };
         self.forgotten.add(GuestVirt(*pages.start()), (pages.end() - pages.start()) | (PAGE_SIZE - 1));
         for page in pages.step_by(PAGE_SIZE as usize).map(GuestVirt) {
             self.views.iter_mut().for_each(|view| view.forget(page));
             self.second.forget(page);
+        }
+    }
+
+    /// The same for a page of a context that is not in force, of which the first level knows nothing.
+    fn flush_page_of(&mut self, context: u16, page: GuestVirt) {
+        match self.second.reach(page) {
+            Reach::All => self.second.forget_context(context),
+            reach => {
+                for page in reach.pages(page).step_by(PAGE_SIZE as usize).map(GuestVirt) {
+                    self.second.forget_in(context, page);
+                }
+            }
         }
     }
 
@@ -418,15 +515,26 @@ impl Mmu {
     }
 }
 
-/// Guest memory as page walks see it.
-struct Tables<'a> {
-    ram: &'a GuestRam,
-    has_marked_code: bool,
+/// Which flags a walk may set in page tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marks {
+    All,
+    Accessed,
 }
 
-impl<'a> Tables<'a> {
-    fn new(ram: &'a GuestRam) -> Self {
-        Self { ram, has_marked_code: false }
+/// Guest memory as page walks see it.
+struct Walked<'a> {
+    ram: &'a GuestRam,
+    marks: Marks,
+    /// A flag was set in an entry that code was decoded from.
+    has_marked_code: bool,
+    /// A flag was not set that should have been.
+    is_refused: bool,
+}
+
+impl<'a> Walked<'a> {
+    fn new(ram: &'a GuestRam, marks: Marks) -> Self {
+        Self { ram, marks, has_marked_code: false, is_refused: false }
     }
 
     fn place(&self, at: GuestPhys) -> Option<HostPtr> {
@@ -434,6 +542,11 @@ impl<'a> Tables<'a> {
     }
 
     fn replace(&mut self, at: GuestPhys, width: Width, old: u64, new: u64) -> bool {
+        const DIRTY: u64 = 1 << 6;
+        if self.marks == Marks::Accessed && new & !old & DIRTY != 0 {
+            self.is_refused = true;
+            return true;
+        }
         let Some(place) = self.place(at).filter(|_| self.ram.is_writable(at)) else { return true };
         let is_replaced = place.compare_exchange(width, old, new) == Some(old);
         if is_replaced && self.ram.tracker().is_watched(at) {
@@ -443,7 +556,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-impl PageTables for Tables<'_> {
+impl PageTables for Walked<'_> {
     fn read_entry(&mut self, at: GuestPhys) -> u64 {
         self.place(at).map_or(0, |place| place.load(Width::Qword))
     }

@@ -219,3 +219,174 @@ fn unaligned_accesses_read_and_write_the_bytes_they_name() {
         }
     }
 }
+
+impl Scene {
+    /// Under process contexts, and in context `n`, whose tables are the same as those of all others.
+    fn enter(&mut self, n: u16) {
+        self.state.cr4 |= Cr4::PCIDE;
+        self.state.cr3 = 0x10_0000 | u64::from(n);
+        self.mmu.set_paging(Paging::of(&self.state, &CpuModel::newest()), &self.state);
+        self.mmu.switch_context();
+    }
+
+    /// Whether the second level knows the page at `at`.
+    fn remembers(&self, at: u64) -> bool {
+        self.mmu.second.find(GuestVirt(at)).is_some()
+    }
+
+    /// Has the context in force remember the page at `at`.
+    fn touch(&mut self, at: u64) {
+        assert!(self.locate(AccessKind::Read, at).is_ok() && self.remembers(at));
+    }
+
+    fn entry(&self, page: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.mmu.ram().read(GuestPhys(LEAVES + 8 * page), &mut bytes).expect("RAM");
+        u64::from_le_bytes(bytes)
+    }
+}
+
+#[test]
+fn a_context_is_remembered_while_others_are_in_force() {
+    let mut scene = Scene::new();
+    scene.map(3, 0x20_0000 | RW);
+    scene.map(4, 0x20_1000 | RW | GLOBAL);
+    scene.enter(1);
+    scene.touch(0x3000);
+    scene.touch(0x4000);
+    scene.enter(2);
+    assert!(!scene.remembers(0x3000) && scene.known(0x3000).is_none(), "another's");
+    assert!(scene.remembers(0x4000) && scene.known(0x4000).is_some(), "everybody's");
+    scene.enter(1);
+    assert!(scene.remembers(0x3000));
+}
+
+#[test]
+fn flushing_a_context_takes_nothing_of_another() {
+    // Pages that share no line, because a line holds one context's.
+    let mut scene = Scene::new();
+    let fill = |scene: &mut Scene| {
+        for n in [1, 2] {
+            scene.map(n + 2, (0x20_0000 + 0x1000 * n) | RW);
+            scene.enter(n as u16);
+            scene.touch(0x1000 * (n + 2));
+        }
+    };
+    let left = |scene: &mut Scene| {
+        [1, 2].map(|n| {
+            scene.enter(n as u16);
+            scene.remembers(0x1000 * (n + 2))
+        })
+    };
+    for (what, expected) in [
+        (Flush::NotGlobal, [true, false]),
+        (Flush::Context(1), [false, true]),
+        (Flush::ContextPage(1, GuestVirt(0x3123)), [false, true]),
+        (Flush::ContextPage(1, GuestVirt(0x4000)), [true, true]),
+        (Flush::ContextPage(2, GuestVirt(0x4000)), [true, false]),
+        (Flush::Page(GuestVirt(0x4000)), [true, false]),
+        (Flush::AllNotGlobal, [false, false]),
+        (Flush::All, [false, false]),
+    ] {
+        fill(&mut scene);
+        scene.mmu.flush(what);
+        assert_eq!(left(&mut scene), expected, "{what:?}");
+    }
+}
+
+#[test]
+fn flushing_a_page_of_another_context_leaves_the_fast_path_alone() {
+    let mut scene = Scene::new();
+    scene.map(3, 0x20_0000 | RW);
+    scene.enter(1);
+    scene.touch(0x3000);
+    scene.mmu.take_forgotten();
+    scene.mmu.flush(Flush::ContextPage(2, GuestVirt(0x3000)));
+    assert!(scene.known(0x3000).is_some() && scene.mmu.take_forgotten().is_nothing());
+}
+
+#[test]
+fn numbers_of_address_spaces_that_are_used_up_begin_anew_and_bring_nothing_back() {
+    let mut scene = Scene::new();
+    scene.map(3, 0x20_0000 | RW);
+    scene.map(4, 0x20_1000 | RW | GLOBAL);
+    scene.touch(0x3000);
+    scene.touch(0x4000);
+    scene.mmu.second.use_up_spaces();
+    scene.enter(1);
+    assert!(!scene.remembers(0x3000) && !scene.remembers(0x4000));
+    for context in 0..4 {
+        scene.enter(context);
+        assert!(!scene.remembers(0x3000));
+    }
+    scene.touch(0x3000);
+    scene.touch(0x4000);
+    scene.mmu.flush(Flush::NotGlobal);
+    assert!(!scene.remembers(0x3000) && scene.remembers(0x4000));
+}
+
+#[test]
+fn what_is_remembered_says_what_may_be_done_through_which_view() {
+    let mut scene = Scene::new();
+    scene.map(3, 0x20_0000 | PRESENT | USER);
+    scene.map(4, 0x20_1000 | PRESENT | WRITABLE);
+    scene.touch(0x3000);
+    scene.touch(0x4000);
+    let may = |scene: &Scene, at, view: ViewIndex, kind: AccessKind| {
+        scene.mmu.second.find(GuestVirt(at)).is_some_and(|line| line.rights & Line::may(view as usize, kind as usize) != 0)
+    };
+    assert!(may(&scene, 0x3000, ViewIndex::User, AccessKind::Read));
+    assert!(!may(&scene, 0x3000, ViewIndex::User, AccessKind::Write));
+    assert!(may(&scene, 0x4000, ViewIndex::Supervisor, AccessKind::Read));
+    assert!(!may(&scene, 0x4000, ViewIndex::User, AccessKind::Read));
+    assert!(!may(&scene, 0x4000, ViewIndex::Supervisor, AccessKind::Write), "the page is not marked dirty yet");
+    assert!(scene.locate(AccessKind::Write, 0x4000).is_ok());
+    assert!(may(&scene, 0x4000, ViewIndex::Supervisor, AccessKind::Write));
+    scene.state.cr4 |= Cr4::SMAP;
+    scene.mmu.set_paging(Paging::of(&scene.state, &CpuModel::newest()), &scene.state);
+    assert!(!scene.remembers(0x3000), "under other rules");
+    assert!(scene.locate(AccessKind::Read, 0x3000).is_err());
+}
+
+#[test]
+fn an_access_that_may_yet_be_refused_marks_no_page_dirty() {
+    let mut scene = Scene::new();
+    scene.map(3, 0x20_0000 | RW);
+    let at = GuestVirt(0x3000);
+    assert!(!scene.mmu.find(ViewIndex::Supervisor, AccessKind::Write, at));
+    assert_eq!(scene.entry(3), 0x20_0000 | RW);
+    assert!(scene.mmu.find(ViewIndex::Supervisor, AccessKind::Read, at) && scene.known(0x3000).is_some());
+    assert!(scene.locate(AccessKind::Write, 0x3000).is_ok());
+    scene.mmu.flush(Flush::All);
+    assert!(scene.mmu.find(ViewIndex::Supervisor, AccessKind::Write, at) && scene.writes_fast(0x3000));
+}
+
+#[test]
+fn a_page_that_is_watched_or_no_memory_is_not_found_for_the_fast_path() {
+    let mut scene = Scene::new();
+    scene.map(3, 0x20_0000 | RW);
+    scene.map(4, 0xfee0_0000 | RW);
+    assert!(scene.locate(AccessKind::Write, 0x3000).is_ok() && scene.locate(AccessKind::Write, 0x4000).is_ok());
+    assert!(scene.mmu.ram().tracker().mark_code(GuestPhys(0x20_0100), 5));
+    scene.mmu.protect(GuestPhys(0x20_0000));
+    let mut finds = |at, kind| scene.mmu.find(ViewIndex::Supervisor, kind, GuestVirt(at));
+    assert!(finds(0x3000, AccessKind::Read) && !finds(0x3000, AccessKind::Write));
+    assert!(!finds(0x4000, AccessKind::Read) && !finds(0x4000, AccessKind::Write));
+}
+
+#[test]
+fn a_page_that_is_flushed_takes_no_other_with_it_however_many_large_ones_there_are() {
+    const BEYOND: u64 = 0x40_0000;
+    let mut scene = Scene::new();
+    scene.put(DIRECTORY + 8, 0x20_0000 | RW | LARGE);
+    scene.put(DIRECTORY + 16, 0x10_4000 | RW);
+    for page in [0, 1] {
+        scene.put(0x10_4000 + 8 * page, (0x30_0000 + 0x1000 * page) | RW);
+    }
+    for at in [0x20_0000, BEYOND, BEYOND + 0x1000] {
+        scene.touch(at);
+    }
+    scene.mmu.flush(Flush::Page(GuestVirt(BEYOND)));
+    assert!(!scene.remembers(BEYOND) && scene.remembers(BEYOND + 0x1000) && scene.remembers(0x20_0000));
+    assert_eq!(scene.mmu.take_forgotten().ranges, [(GuestVirt(BEYOND), 0xfff)]);
+}

@@ -1,86 +1,77 @@
 //! Remembered translations: a first level that the fast path probes, one small flat table for each kind of access and
-//! each kind of privilege, and a second level behind it that survives changes of privilege and, for global pages, of
-//! address space.
+//! each kind of privilege, and a second level behind it that survives changes of privilege and of address space.
+//!
+//! Rule of this file: what is forgotten is forgotten in both levels by whoever calls; translated code moves pages from the
+//! second level to the first, and only those that are in it with the right to the access.
 
-use dragoman_frontend::paging::{Rights, Translation};
-use dragoman_state::{GuestPhys, GuestVirt, PAGE_SIZE};
+use std::{collections::HashSet, mem::offset_of, ops::RangeInclusive};
 
-/// An entry of the first level. `repr(C)`, because translated code probes it.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(super) struct Entry {
-    /// The page's linear address; where the fast path may not be taken, that of a page which belongs in another slot, and
-    /// so matches nothing.
-    pub tag: u64,
-    /// The page's host address; in a table for fetches, its physical address.
-    pub page: u64,
-}
+use dragoman_state::{GuestVirt, PAGE_SIZE};
 
-/// How many entries a table of the first level has.
-pub(super) const ENTRIES: usize = 1024;
+pub(super) use dragoman_jit::pages::{Entry, Line};
 
-/// A table of the first level. `repr(C)`, because translated code finds the entries at its start.
+/// A table of the first level.
 #[derive(Clone)]
 #[repr(C)]
 pub(super) struct Table {
-    entries: [Entry; ENTRIES],
-    /// The slots that pages which are not global were put into.
-    local: Vec<u16>,
+    entries: [Entry; Entry::COUNT],
+    /// A bit for each slot: it holds a page that is not global.
+    local: [u64; Entry::COUNT / 64],
 }
 
 impl Table {
-    const EMPTY: [Entry; ENTRIES] = {
-        let mut entries = [Entry { tag: 0, page: 0 }; ENTRIES];
+    const EMPTY: [Entry; Entry::COUNT] = {
+        let mut entries = [Entry { tag: 0, page: 0 }; Entry::COUNT];
         let mut n = 0;
-        while n < ENTRIES {
+        while n < Entry::COUNT {
             entries[n].tag = (n as u64 ^ 1) * PAGE_SIZE;
             n += 1;
         }
         entries
     };
 
-    pub fn new() -> Self {
-        Self { entries: Self::EMPTY, local: Vec::new() }
-    }
+    /// How far from a table's start its entries are, and how far from those its bits.
+    pub const ENTRIES: usize = offset_of!(Self, entries);
+    pub const LOCAL: usize = offset_of!(Self, local) - Self::ENTRIES;
 
-    fn number(at: u64) -> usize {
-        (at / PAGE_SIZE) as usize % ENTRIES
+    pub fn new() -> Self {
+        Self { entries: Self::EMPTY, local: [0; Entry::COUNT / 64] }
     }
 
     /// The entry that the page of `at` has to be in.
     #[inline(always)]
     pub fn slot(&self, at: u64) -> &Entry {
-        &self.entries[Self::number(at)]
+        &self.entries[Entry::number(at)]
     }
 
     /// Remembers a page.
     pub fn put(&mut self, entry: Entry, is_global: bool) {
-        let n = Self::number(entry.tag);
+        let n = Entry::number(entry.tag);
         self.entries[n] = entry;
-        if !is_global {
-            if self.local.len() == ENTRIES {
-                self.forget_local();
-                self.entries[n] = entry;
-            }
-            self.local.push(n as u16);
-        }
+        let bit = 1 << (n % 64);
+        self.local[n / 64] = self.local[n / 64] & !bit | if is_global { 0 } else { bit };
     }
 
     pub fn clear(&mut self) {
         self.entries = Self::EMPTY;
-        self.local.clear();
+        self.local = [0; Entry::COUNT / 64];
     }
 
     /// Forgets all pages that are not global.
     pub fn forget_local(&mut self) {
-        for n in self.local.drain(..).map(usize::from) {
-            self.entries[n] = Self::EMPTY[n];
+        for (first, word) in (0..).step_by(64).zip(&mut self.local) {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                let n = first + bits.trailing_zeros() as usize;
+                self.entries[n] = Self::EMPTY[n];
+                bits &= bits - 1;
+            }
         }
     }
 
     pub fn forget(&mut self, page: GuestVirt) {
         if self.slot(page.0).tag == page.0 {
-            let n = Self::number(page.0);
+            let n = Entry::number(page.0);
             self.entries[n] = Self::EMPTY[n];
         }
     }
@@ -131,115 +122,195 @@ impl View {
     }
 }
 
-/// An entry of the second level: a translation of one 4 KiB page, whatever the size of the page it is part of.
-#[derive(Clone, Copy)]
-struct Line {
-    page: u64,
-    at: GuestPhys,
-    rights: Rights,
-    is_global: bool,
-    is_dirty: bool,
-    page_bits: u8,
-    context: u16,
-    generation: u32,
-}
+/// How many process-context identifiers there are.
+const CONTEXTS: usize = 4096;
+/// The number of no address space.
+const NO_SPACE: u32 = 0;
+const FIRST_SPACE: u32 = 1;
 
-const LINES: usize = 4096;
-
-/// The second level. Flushing it is counting up a generation.
+/// The second level. What was remembered of one context, or of global pages, is forgotten by giving it another number.
 pub(super) struct SecondLevel {
-    lines: Box<[Line]>,
-    generation: u32,
-    global_generation: u32,
-    /// Which regions of 2 MiB (by their number modulo 64) may hold pieces of a larger page.
-    large_regions: u64,
+    lines: Box<[Line; Line::COUNT]>,
+    /// Of the context in force.
+    space: u32,
+    /// Of global pages.
+    global_space: u32,
+    /// The last number given.
+    last_space: u32,
+    /// The numbers of contexts.
+    spaces: Box<[u32; CONTEXTS]>,
+    context: u16,
+    large: LargePages,
 }
 
 impl SecondLevel {
+    pub const LINES: usize = offset_of!(Self, lines);
+    pub const SPACE: usize = offset_of!(Self, space);
+    pub const GLOBAL_SPACE: usize = offset_of!(Self, global_space);
+
     pub fn new() -> Self {
-        let nothing = Line {
-            page: 1,
-            at: GuestPhys(0),
-            rights: Rights { is_writable: false, is_user: false, is_executable: false, key: 0 },
-            is_global: false,
-            is_dirty: false,
-            page_bits: 12,
+        let nothing = Line { page: Line::NOWHERE, host: 0, at: 0, space: NO_SPACE, rights: 0, page_bits: 0, is_global: 0 };
+        let mut level = Self {
+            lines: boxed(nothing),
+            space: NO_SPACE,
+            global_space: FIRST_SPACE,
+            last_space: FIRST_SPACE,
+            spaces: boxed(NO_SPACE),
             context: 0,
-            generation: 0,
+            large: LargePages::default(),
         };
-        Self { lines: vec![nothing; LINES].into(), generation: 1, global_generation: 1, large_regions: 0 }
+        level.set_context(0);
+        level
     }
 
-    fn slot(page: u64) -> usize {
-        let n = page / PAGE_SIZE;
-        // User and kernel addresses that differ in high bits alone must not meet in one line.
-        (n ^ n >> 12 ^ n >> 24) as usize % LINES
+    /// What is remembered of the page of `at` in the context in force.
+    #[inline]
+    pub fn find(&self, at: GuestVirt) -> Option<&Line> {
+        let line = &self.lines[Line::number(at.0)];
+        let is_ours = line.space == self.space || line.space == self.global_space;
+        (line.page == at.page().0 && is_ours).then_some(line)
     }
 
-    /// What is remembered of the page of `at` in `context`.
-    pub fn find(&self, at: GuestVirt, context: u16) -> Option<Translation> {
-        let line = &self.lines[Self::slot(at.page().0)];
-        let generation = if line.is_global { self.global_generation } else { self.generation };
-        let is_ours = line.is_global || line.context == context;
-        (line.page == at.page().0 && line.generation == generation && is_ours).then(|| Translation {
-            at: GuestPhys(line.at.0 | at.page_offset() as u64),
-            page_bits: line.page_bits,
-            rights: line.rights,
-            is_global: line.is_global,
-            is_dirty: line.is_dirty,
-        })
-    }
-
-    /// Remembers what a walk for `at` in `context` found.
-    pub fn insert(&mut self, at: GuestVirt, context: u16, found: &Translation) {
-        let generation = if found.is_global { self.global_generation } else { self.generation };
-        if found.page_bits > 12 {
-            self.large_regions |= region_bit(at.0);
+    /// Remembers `line`, whose space does not matter, of the context in force. Whether there was room: where there was not,
+    /// everything else was forgotten, and the first level must forget everything too.
+    #[must_use]
+    pub fn insert(&mut self, line: Line) -> bool {
+        let has_room = self.large.note(line.page, line.page_bits);
+        if !has_room {
+            self.clear();
+            self.large.note(line.page, line.page_bits);
         }
-        self.lines[Self::slot(at.page().0)] = Line {
-            page: at.page().0,
-            at: found.at.page(),
-            rights: found.rights,
-            is_global: found.is_global,
-            is_dirty: found.is_dirty,
-            page_bits: found.page_bits,
-            context,
-            generation,
-        };
+        let space = if line.is_global == 0 { self.space } else { self.global_space };
+        self.lines[Line::number(line.page)] = Line { space, ..line };
+        has_room
+    }
+
+    /// Which context is in force.
+    pub fn context(&self) -> u16 {
+        self.context
+    }
+
+    /// From now on `context` is in force.
+    pub fn set_context(&mut self, context: u16) {
+        self.context = context;
+        let known = self.spaces[usize::from(context) % CONTEXTS];
+        if known != NO_SPACE {
+            self.space = known;
+        } else {
+            self.forget_context(context);
+        }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.clear_not_global();
-        self.global_generation = self.global_generation.wrapping_add(1);
-        self.large_regions = 0;
+        self.large = LargePages::default();
+        self.spaces.fill(NO_SPACE);
+        self.global_space = self.next_space();
+        self.set_context(self.context);
     }
 
     /// Forgets everything that is not global.
-    pub fn clear_not_global(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-        if self.generation == 0 {
-            // Lines of four billion flushes ago would come to life again.
-            self.lines.iter_mut().for_each(|line| line.page = 1);
-            self.generation = 1;
+    pub fn forget_contexts(&mut self) {
+        self.spaces.fill(NO_SPACE);
+        self.set_context(self.context);
+    }
+
+    /// Forgets what is not global of one context.
+    pub fn forget_context(&mut self, context: u16) {
+        let space = self.next_space();
+        self.spaces[usize::from(context) % CONTEXTS] = space;
+        if context == self.context {
+            self.space = space;
         }
     }
 
-    /// Forgets one context, and with it every other that is not global.
+    fn next_space(&mut self) -> u32 {
+        if self.last_space == u32::MAX {
+            // What lines of four billion flushes ago stood for would come to life again.
+            self.lines.iter_mut().for_each(|line| line.page = Line::NOWHERE);
+            self.spaces.fill(NO_SPACE);
+            (self.global_space, self.space) = (FIRST_SPACE, FIRST_SPACE + 1);
+            self.spaces[usize::from(self.context) % CONTEXTS] = self.space;
+            self.last_space = self.space;
+        }
+        self.last_space += 1;
+        self.last_space
+    }
+
+    /// As after four billion flushes.
+    #[cfg(test)]
+    pub fn use_up_spaces(&mut self) {
+        self.last_space = u32::MAX;
+    }
+
+    /// Forgets a page of the context in force, or a global one.
     pub fn forget(&mut self, page: GuestVirt) {
-        let line = &mut self.lines[Self::slot(page.0)];
+        let line = &mut self.lines[Line::number(page.0)];
         if line.page == page.0 {
-            line.page = 1;
+            line.page = Line::NOWHERE;
+        }
+    }
+
+    /// Forgets a page of `context` that is not global.
+    pub fn forget_in(&mut self, context: u16, page: GuestVirt) {
+        let space = self.spaces[usize::from(context) % CONTEXTS];
+        let line = &mut self.lines[Line::number(page.0)];
+        if line.page == page.0 && line.space == space {
+            line.page = Line::NOWHERE;
         }
     }
 
     /// How far around `page` a flush of it must reach: a larger page may have left pieces there.
     pub fn reach(&self, page: GuestVirt) -> Reach {
-        if self.large_regions & region_bit(page.0) == 0 {
-            return Reach::Page;
+        self.large.reach(page)
+    }
+}
+
+fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
+    vec![value; N].into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([value; N]))
+}
+
+/// Which pages larger than 4 KiB may have left pieces in the second level.
+#[derive(Default)]
+struct LargePages {
+    /// Regions of 4 MiB, by their numbers, that hold pages of 2 or 4 MiB.
+    regions: HashSet<u64>,
+    /// Pages of 1 GiB, by their numbers.
+    huge: HashSet<u64>,
+    /// The last region or page that was noted, with its size.
+    last: Option<(u64, u8)>,
+}
+
+impl LargePages {
+    const REGION_BITS: u8 = 22;
+    const HUGE_BITS: u8 = 30;
+    /// More than so many are not kept apart.
+    const MOST: usize = 1 << 14;
+
+    /// Notes that the page at `page` is part of one of `page_bits`. Whether there was room.
+    fn note(&mut self, page: u64, page_bits: u8) -> bool {
+        if page_bits <= PAGE_SIZE.trailing_zeros() as u8 {
+            return true;
         }
-        let same_region = |line: &&Line| line.page >> 30 == page.0 >> 30 && line.page_bits == 30;
-        if self.lines.iter().any(|line| same_region(&line)) { Reach::All } else { Reach::Region }
+        let bits = if page_bits <= Self::REGION_BITS { Self::REGION_BITS } else { Self::HUGE_BITS };
+        let number = page >> bits;
+        if self.last == Some((number, bits)) {
+            return true;
+        }
+        let set = if bits == Self::REGION_BITS { &mut self.regions } else { &mut self.huge };
+        let has_room = set.len() < Self::MOST || set.contains(&number);
+        if has_room {
+            set.insert(number);
+            self.last = Some((number, bits));
+        }
+        has_room
+    }
+
+    fn reach(&self, page: GuestVirt) -> Reach {
+        if self.huge.contains(&(page.0 >> Self::HUGE_BITS)) {
+            return Reach::All;
+        }
+        if self.regions.contains(&(page.0 >> Self::REGION_BITS)) { Reach::Region } else { Reach::Page }
     }
 }
 
@@ -254,6 +325,10 @@ pub(super) enum Reach {
     All,
 }
 
-fn region_bit(address: u64) -> u64 {
-    1 << (address >> 22 & 63)
+impl Reach {
+    /// The pages of a flush of `page` that does not reach everything.
+    pub fn pages(self, page: GuestVirt) -> RangeInclusive<u64> {
+        const REST: u64 = (1 << LargePages::REGION_BITS) - 1;
+        if self == Self::Page { page.0..=page.0 } else { page.0 & !REST..=page.0 | REST }
+    }
 }

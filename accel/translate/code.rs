@@ -9,7 +9,7 @@ use dragoman_jit::{
 };
 
 use super::layout::layout;
-use crate::interpret::Op;
+use crate::interpret::{Op, processor::Processor};
 
 /// A translated block with the instructions it was made from.
 pub(super) type Translated = Block<Box<[Op]>>;
@@ -21,7 +21,7 @@ pub(super) type Regions = View<Box<[Op]>>;
 /// Translated code and the way into it.
 pub(super) struct Code {
     pub layout: Layout,
-    pub gate: Gate,
+    pub gate: Gate<Processor>,
     pub cache: CodeCache<Box<[Op]>>,
 }
 

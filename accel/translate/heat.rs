@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn key() -> Key {
-        Key { at: GuestPhys(0x1234), mode: Mode::default(), view: 0 }
+        Key { at: GuestPhys(0x1234), mode: Mode::default(), view: 0, is_grouped: true }
     }
 
     /// Runs a block `times` times, overwriting it every `every` times. How often it was translated, and how often what ran was

@@ -2,8 +2,9 @@
 
 use std::mem::offset_of;
 
-use dragoman_jit::{Layout, Tables};
-use dragoman_state::{Events, Msrs, Segment, VcpuState, VectorState};
+use dragoman_frontend::paging::AccessKind;
+use dragoman_jit::{Layout, RefillKind, run::Pages};
+use dragoman_state::{Events, GuestVirt, Msrs, Segment, VcpuState, VectorState};
 
 use crate::{
     interpret::processor::Processor,
@@ -18,11 +19,7 @@ pub(super) fn layout() -> Layout {
     let state = |offset: usize| (offset_of!(Processor, state) + offset) as i32;
     let vectors = offset_of!(VcpuState, vectors);
     let base = |n: usize| state(offset_of!(VcpuState, segments) + n * size_of::<Segment>() + offset_of!(Segment, base));
-    let tables = |view: ViewIndex| {
-        let (read, write) = Mmu::tables(view);
-        let mmu = offset_of!(Processor, mmu);
-        Tables { read: (mmu + read) as i32, write: (mmu + write) as i32 }
-    };
+    let mmu = |offset: usize| (offset_of!(Processor, mmu) + offset) as i32;
     Layout {
         gpr: state(offset_of!(VcpuState, gpr)),
         vectors: state(vectors + offset_of!(VectorState, registers)),
@@ -31,7 +28,27 @@ pub(super) fn layout() -> Layout {
         shadow: state(offset_of!(VcpuState, events) + offset_of!(Events, shadow)),
         kernel_gs_base: state(offset_of!(VcpuState, msrs) + offset_of!(Msrs, kernel_gs_base)),
         segment_bases: std::array::from_fn(base),
-        tables: VIEWS.map(tables).into(),
+        tables: VIEWS.map(|view| Mmu::tables(view, mmu)),
+        second: Mmu::second_level(mmu),
         frame: offset_of!(Processor, frame) as i32,
+        state: state(0),
+        mode: offset_of!(Processor, mode) as i32,
+        view: offset_of!(Processor, view) as i32,
+    }
+}
+
+impl Pages for Processor {
+    fn find(&mut self, at: u64, view: usize, kind: RefillKind) -> bool {
+        let kind = match kind {
+            RefillKind::Read => AccessKind::Read,
+            RefillKind::Write => AccessKind::Write,
+        };
+        let is_known = self.mmu.find(VIEWS[view], kind, GuestVirt(at));
+        if self.mmu.take_marked_code() {
+            // The instruction is executed elsewhere, and is the last of its block.
+            self.must_leave = true;
+            return false;
+        }
+        is_known
     }
 }

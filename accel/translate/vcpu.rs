@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use dragoman_frontend::{
-    decode::{DecodeError, MAX_BLOCK_INSNS},
+    decode::{DecodeError, MAX_BLOCK_INSNS, Mode},
     fault::Fault,
     model::Feature,
     post_mortem::Trace,
     semantics::LazyFlags,
 };
 use dragoman_jit::{
-    JumpCache, SavedFlags,
+    GuestTime, JumpCache, SavedFlags,
     cache::{Key, Refused, Targets},
     rewrite::{FlagHome, HostInstructions, Rewriter, Site, SiteKind, Source},
-    run::x87,
+    run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
@@ -44,8 +44,8 @@ enum Arrival<'a> {
     LoadX87(Place<'a>),
     /// At this RIP, because somebody wants attention.
     At(u64),
-    /// At this RIP, to which the exit at the site with this number can lead straight.
-    Linkable(u64, u32),
+    /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
+    Linkable(u64, u32, bool),
     /// At this RIP, by an indirect jump.
     Jump(u64),
 }
@@ -58,6 +58,8 @@ pub(super) struct TranslatedVcpu {
     heat: Heat,
     /// For each view.
     jumps: [Box<JumpCache>; 3],
+    /// The mode that they are for, but for the ring.
+    jumps_mode: Mode,
     exits: Exits,
     /// As they were when the jump caches were last known to be right.
     regions: Regions,
@@ -74,15 +76,19 @@ impl TranslatedVcpu {
         let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87)).counting(settings.counts);
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
-        let jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
-        let regions = code.cache.view();
-        Self { inner, code, rewriter, heat: Heat::new(), jumps, exits: Exits::default(), regions, settings }
+        if time::has_steady_ticks() {
+            inner.cpu.frame.time = GuestTime::steady();
+        }
+        let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
+        inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
+        let (regions, jumps_mode) = (code.cache.view(), Mode::default());
+        Self { inner, code, rewriter, heat: Heat::new(), jumps, jumps_mode, exits: Exits::default(), regions, settings }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
-        let Self { inner, code, rewriter, heat, jumps, exits, regions, .. } = self;
-        (inner, Parts { code, rewriter, heat, jumps, exits, regions, limit })
+        let Self { inner, code, rewriter, heat, jumps, jumps_mode, exits, regions, .. } = self;
+        (inner, Parts { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -96,6 +102,7 @@ struct Parts<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     jumps: &'a mut [Box<JumpCache>; 3],
+    jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
     regions: &'a mut Regions,
     limit: usize,
@@ -104,11 +111,11 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// What runs code until the processor leaves it for something else. What is known of code that is gone is forgotten.
     fn start(&mut self) -> Run<'_> {
-        let Self { code, rewriter, heat, jumps, exits, regions, limit } = self;
+        let Self { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit } = self;
         for gone in code.cache.refresh(regions) {
             jumps.iter_mut().for_each(|jumps| jumps.forget_code_in(&gone));
         }
-        Run { code, rewriter, heat, jumps, exits, regions, limit: *limit }
+        Run { code, rewriter, heat, jumps, jumps_mode, exits, regions, limit: *limit }
     }
 }
 
@@ -118,6 +125,7 @@ struct Run<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     jumps: &'a mut [Box<JumpCache>; 3],
+    jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
     regions: &'a Regions,
     /// How many instructions a block has at most.
@@ -137,7 +145,7 @@ impl<'a> Run<'a> {
             return vcpu.run_block(NO_LIMIT);
         }
         let at = vcpu.cpu.state.rip;
-        let block = match self.find(vcpu, at) {
+        let block = match self.find(vcpu, at, true) {
             Ok(Some(block)) => block,
             Ok(None) => return vcpu.run_block(NO_LIMIT),
             Err(fault) => return BlockEnd::Fault(fault),
@@ -146,7 +154,11 @@ impl<'a> Run<'a> {
         let mut code = block.with_saved_flags;
         loop {
             self.enter(vcpu, code);
-            match self.next(vcpu) {
+            let mut next = self.next(vcpu);
+            if let Next::Leave(BlockEnd::Fault(fault)) = next {
+                next = self.deliver(vcpu, fault);
+            }
+            match next {
                 Next::Code(address) => code = address,
                 Next::Leave(end) => {
                     self.unload_x87(vcpu);
@@ -227,7 +239,11 @@ impl<'a> Run<'a> {
     /// Prepares the processor for translated code at RIP `at`.
     fn start(&mut self, vcpu: &mut InterpretedVcpu, at: u64) {
         vcpu.cpu.store_flags();
-        let view = vcpu.cpu.view as usize;
+        let (view, mode) = (vcpu.cpu.view as usize, vcpu.cpu.mode.but_for_ring());
+        if *self.jumps_mode != mode {
+            *self.jumps_mode = mode;
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+        }
         vcpu.cpu.frame.jumps = self.jumps[view].address();
         vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
     }
@@ -308,14 +324,14 @@ impl<'a> Run<'a> {
                 },
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
-            Arrival::Linkable(at, number) => self.follow(vcpu, at, |run, block, _| {
+            Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
                 run.code.cache.link(run.regions, number, &block.key);
                 block.with_saved_flags
             }),
             Arrival::Jump(at) => {
                 let view = vcpu.cpu.view as usize;
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
-                self.follow(vcpu, at, |run, block, is_global| {
+                self.follow(vcpu, at, true, |run, block, is_global| {
                     run.jumps[view].learn(at, block.from_jump, is_global);
                     block.jumped_to(at);
                     block.with_saved_flags
@@ -345,7 +361,14 @@ impl<'a> Run<'a> {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
             SiteKind::LoadX87 => return Arrival::LoadX87(place),
             SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
-            SiteKind::Link { target, .. } => Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number),
+            SiteKind::Link { target, is_grouped, .. } => {
+                Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
+            }
+            SiteKind::Return { .. } => {
+                let at = vcpu.cpu.frame.target;
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                Arrival::Linkable(at, number, true)
+            }
             SiteKind::Jump { moved } => {
                 let at = vcpu.cpu.frame.target;
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
@@ -358,19 +381,25 @@ impl<'a> Run<'a> {
                 Arrival::Jump(at)
             }
         };
-        let (Arrival::At(at) | Arrival::Linkable(at, _) | Arrival::Jump(at)) = arrival else { return arrival };
+        let (Arrival::At(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else { return arrival };
         vcpu.cpu.state.rip = at;
         arrival
     }
 
     /// Goes on at RIP `at`, where there is a block or should be one: at the address that `take` chooses, which is also told
     /// whether the block's page is global.
-    fn follow(&mut self, vcpu: &mut InterpretedVcpu, at: u64, take: impl FnOnce(&mut Self, &Translated, bool) -> u64) -> Next {
+    fn follow(
+        &mut self,
+        vcpu: &mut InterpretedVcpu,
+        at: u64,
+        is_grouped: bool,
+        take: impl FnOnce(&mut Self, &Translated, bool) -> u64,
+    ) -> Next {
         if vcpu.cpu.inbox.has_any() {
             return Next::Leave(BlockEnd::Done);
         }
         let latest = vcpu.cpu.state.events.page_fault_address;
-        match self.find(vcpu, at) {
+        match self.find(vcpu, at, is_grouped) {
             Ok(Some(block)) => {
                 let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
                 Next::Code(take(self, block, is_global))
@@ -386,8 +415,12 @@ impl<'a> Run<'a> {
     /// The guest's flags into its state, from where the code had them.
     fn take_flags(&mut self, vcpu: &mut InterpretedVcpu, home: FlagHome) {
         let cpu = &mut vcpu.cpu;
-        let saved = if home == FlagHome::Host { cpu.frame.host_flags } else { cpu.frame.flags };
-        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | saved.image();
+        let flags = match home {
+            FlagHome::Host => cpu.frame.host_flags.image(),
+            FlagHome::Memory | FlagHome::Both => cpu.frame.flags.image(),
+            FlagHome::Recipe(recipe) => recipe.flags(&cpu.state.gpr),
+        };
+        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
     }
 
     /// Code goes on behind `place`: what it had counted of what is behind, and what was taken back, counts again.
@@ -418,19 +451,10 @@ impl<'a> Run<'a> {
             let (end, is_done) = execute_last(cpu, op, start, start);
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
-            let at = cpu.state.rip;
-            if cpu.has_changed {
-                cpu.settle();
-            }
-            if cpu.must_attend || !matches!(end, BlockEnd::Done) {
-                return Next::Leave(end);
-            }
-            self.forget(vcpu);
-            if !can_translate(vcpu) {
-                return Next::Leave(end);
-            }
-            self.start(vcpu, at);
-            return self.follow(vcpu, at, |_, block, _| block.with_saved_flags);
+            return match end {
+                BlockEnd::Done => self.go_on(vcpu),
+                BlockEnd::Fault(_) => Next::Leave(end),
+            };
         }
         let had_x87 = place.site.touches_x87 && vcpu.cpu.frame.has_x87 != 0;
         if had_x87 {
@@ -453,8 +477,49 @@ impl<'a> Run<'a> {
                 Self::count_again(vcpu, place);
                 Next::Code(address)
             }
+            None if goes_on => self.go_on(vcpu),
             _ => Next::Leave(BlockEnd::Done),
         }
+    }
+
+    /// Delivers what an instruction was refused with, and goes on with its handler.
+    fn deliver(&mut self, vcpu: &mut InterpretedVcpu, fault: Fault) -> Next {
+        // Whatever was to be done before the next instruction comes first there.
+        let must_attend = vcpu.cpu.must_attend;
+        if let Err(end) = vcpu.finish(BlockEnd::Fault(fault)) {
+            vcpu.shutdown = Some(end);
+            return Next::Leave(BlockEnd::Done);
+        }
+        vcpu.cpu.must_attend = must_attend;
+        vcpu.cpu.has_changed = true;
+        self.go_on(vcpu)
+    }
+
+    /// Goes on at RIP after something that may have changed how: at once, where nothing else is to be done first.
+    fn go_on(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        let at = vcpu.cpu.state.rip;
+        let cpu = &mut vcpu.cpu;
+        if cpu.has_changed {
+            cpu.settle();
+        }
+        if cpu.must_attend || cpu.inbox.has_any() {
+            return Next::Leave(BlockEnd::Done);
+        }
+        self.forget(vcpu);
+        if !can_translate(vcpu) {
+            return Next::Leave(BlockEnd::Done);
+        }
+        self.start(vcpu, at);
+        let view = vcpu.cpu.view as usize;
+        if let Some(code) = self.jumps[view].find(at) {
+            vcpu.cpu.frame.target = at;
+            return Next::Code(code);
+        }
+        self.follow(vcpu, at, true, |run, block, is_global| {
+            run.jumps[view].learn(at, block.from_jump, is_global);
+            block.jumped_to(at);
+            block.with_saved_flags
+        })
     }
 
     /// Executes a repeated string instruction until it is done, or something else is.
@@ -485,12 +550,12 @@ impl<'a> Run<'a> {
     }
 
     /// The translated block at RIP `at`; `None` where the interpreter is to run what is there.
-    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64) -> Result<Option<&'a Translated>, Fault> {
-        let key = self.key(vcpu, at)?;
+    fn find(&mut self, vcpu: &mut InterpretedVcpu, at: u64, is_grouped: bool) -> Result<Option<&'a Translated>, Fault> {
+        let key = Key { is_grouped, ..self.key(vcpu, at)? };
         if let Some(block) = self.known(&key) {
             return Ok(Some(block));
         }
-        Ok(if self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
+        Ok(if !is_grouped || self.heat.is_hot(&key) { self.translate(vcpu, key) } else { None })
     }
 
     fn known(&self, key: &Key) -> Option<&'a Translated> {
@@ -503,7 +568,7 @@ impl<'a> Run<'a> {
             Some(code) => code,
             None => vcpu.fetch(at)?,
         };
-        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8 })
+        Ok(Key { at: code, mode: vcpu.cpu.mode, view: vcpu.cpu.view as u8, is_grouped: true })
     }
 
     /// Translates the block of `key`, where it lies in one page.
@@ -531,6 +596,7 @@ impl<'a> Run<'a> {
             page_offset: key.at.page_offset() as u16,
             view: usize::from(key.view),
             cpl: key.mode.cpl(),
+            is_grouped: key.is_grouped,
         };
         let translation = self.rewriter.rewrite(source);
         let table = &vcpu.table;
@@ -590,7 +656,9 @@ impl Vcpu for TranslatedVcpu {
             ("invalidated", counts.invalidated),
             ("evicted", counts.evicted),
         ];
-        cache.into_iter().chain(self.exits.named()).collect()
+        let frame = &self.inner.cpu.frame;
+        let probes = [("missed", frame.missed), ("refilled", frame.refilled), ("walked", frame.walked)];
+        cache.into_iter().chain(self.exits.named()).chain(probes).collect()
     }
 
     fn trace(&self) -> Trace {

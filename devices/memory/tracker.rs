@@ -84,6 +84,12 @@ impl PageTracker {
         self.code_granules(page) != 0 || self.is_logging() && !self.is_dirty(page)
     }
 
+    /// The host addresses of what [`PageTracker::is_watched`] looks at first: one word for each page, not zero where it holds
+    /// code, and a byte that is not zero while writes are being logged. Both are good for as long as the tracker lives.
+    pub fn watch_addresses(&self) -> (u64, u64) {
+        (self.code.as_ptr().expose_provenance() as u64, self.is_logging.as_ptr().expose_provenance() as u64)
+    }
+
     /// Starts a new log of written pages, all of them clean. Every vCPU must be at a safepoint and drop its table of
     /// writable pages before it runs on.
     pub fn start_log(&self) {

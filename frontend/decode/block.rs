@@ -1,7 +1,7 @@
 //! Code bytes to blocks.
 
-use dragoman_state::GuestPhys;
-use iced_x86::{Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+use dragoman_state::{GuestPhys, PAGE_SIZE};
+use iced_x86::{Code, Decoder as IcedDecoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind};
 
 use super::{Attributes, Insn, Mode, Opcode, lower::lower};
 use crate::{
@@ -51,11 +51,12 @@ impl Decoder {
     /// Decodes a block from `bytes`, which lie at `at` and end where their page does, or after enough bytes of the next
     /// one for a single instruction. At most `limit` instructions.
     pub fn decode(&self, at: GuestPhys, bytes: &[u8], mode: Mode, limit: usize) -> Result<Block, DecodeError> {
-        self.decode_each(at, bytes, mode, limit, |_| {})
+        self.decode_each(at, bytes, mode, limit, |_, _| true)
     }
 
     /// The same, with each instruction in the decoder's own form too: what a host of the same instruction set needs to be
-    /// given it again. Addresses in it are offsets from the block's first byte.
+    /// given it again. Addresses in it are offsets from the block's first byte. A conditional branch forward within a page's
+    /// length does not end the block: it is a way out of its middle.
     pub fn decode_for_rewriting(
         &self,
         at: GuestPhys,
@@ -64,7 +65,13 @@ impl Decoder {
         limit: usize,
     ) -> Result<(Block, Vec<Instruction>), DecodeError> {
         let mut originals = Vec::with_capacity(8);
-        let block = self.decode_each(at, bytes, mode, limit, |decoded| originals.push(*decoded))?;
+        let block = self.decode_each(at, bytes, mode, limit, |decoded, insn| {
+            originals.push(*decoded);
+            let is_refused = insn.opcode != Opcode::of(decoded.code());
+            let is_branch = decoded.is_jcc_short_or_near() && decoded.op0_kind() == OpKind::NearBranch64;
+            let ahead = decoded.near_branch64().wrapping_sub(decoded.next_ip());
+            is_refused || !is_branch || ahead >= PAGE_SIZE
+        })?;
         Ok((block, originals))
     }
 
@@ -75,7 +82,7 @@ impl Decoder {
         bytes: &[u8],
         mode: Mode,
         limit: usize,
-        mut see: impl FnMut(&Instruction),
+        mut ends_with: impl FnMut(&Instruction, &Insn) -> bool,
     ) -> Result<Block, DecodeError> {
         let mut iced = IcedDecoder::with_ip(mode.code_size().bits(), bytes, 0, self.options);
         let mut block = Block { at, mode, insns: Vec::with_capacity(8), length: 0 };
@@ -96,9 +103,9 @@ impl Decoder {
                 insn.immediate = x87_opcode(&bytes[start..start + decoded.len()]);
             }
             block.length = insn.end() as u16;
+            let ends_here = ends_with(&decoded, &insn);
             block.insns.push(insn);
-            see(&decoded);
-            if ends {
+            if ends && ends_here {
                 break;
             }
         }

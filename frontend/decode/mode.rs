@@ -40,6 +40,7 @@ pub(super) struct FpuControl {
 /// Everything outside the bytes themselves that decides how they decode, in one comparable word. Two processors with
 /// equal modes run the same block for the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(transparent)]
 pub struct Mode(u32);
 
 const CODE_SIZE: u32 = 3;
@@ -66,7 +67,8 @@ impl Mode {
             (false, false) => CodeSize::Bits16 as u32,
         };
         let mut set = |bit, condition| bits |= if condition { bit } else { 0 };
-        set(STACK_BIG, state.segment(SegmentIndex::Ss).attributes.is_big());
+        // Where the stack pointer has 64 bits whatever SS says, code is the same under a null SS, as interrupts leave it.
+        set(STACK_BIG, !is_64bit && state.segment(SegmentIndex::Ss).attributes.is_big());
         set(PROTECTED, state.cr0.contains(Cr0::PE) && !state.is_virtual_8086());
         set(LONG, state.is_long_mode());
         set(VM86, state.is_virtual_8086());
@@ -85,6 +87,19 @@ impl Mode {
             }
         }
         Self(bits)
+    }
+
+    /// Of the word that a mode is: the bits that are the privilege level. Between 64-bit code of two rings nothing else
+    /// changes.
+    pub const RING: u32 = 3 << CPL_SHIFT;
+
+    /// The mode without its privilege level, where that is 0 or 3: system calls and their returns change no more.
+    #[must_use]
+    pub const fn but_for_ring(self) -> Self {
+        match self.cpl() {
+            0 | 3 => Self(self.0 & !Self::RING),
+            _ => self,
+        }
     }
 
     /// The default size of the code segment.

@@ -158,6 +158,11 @@ impl Paging {
         }
     }
 
+    /// Whether the same is permitted as under `other`, whichever tables are in force.
+    pub fn permits_as(&self, other: &Self) -> bool {
+        Self { cr3: other.cr3, pdptes: other.pdptes, ..*self } == *other
+    }
+
     /// Whether supervisor-mode access prevention is in force at all.
     pub fn has_smap(&self) -> bool {
         self.smap

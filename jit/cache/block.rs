@@ -89,12 +89,19 @@ impl<P> Left<'_, P> {
         !self.block.counted.is_empty()
     }
 
+    /// Whether nothing is to be done on the way on. Where an instruction that was counted is executed again, there is.
+    pub(super) fn can_be_linked(&self) -> bool {
+        !self.counts() || !matches!(self.site.kind, SiteKind::Link { is_grouped: false, .. })
+    }
+
     /// How many instructions code had counted when it was left that it has not executed.
     pub fn counted_ahead(&self) -> u64 {
         let from = self.block.counted_from(self.site.insn);
         match self.site.kind {
-            SiteKind::Interpret | SiteKind::Repeat | SiteKind::LoadX87 => from,
-            SiteKind::Link { .. } | SiteKind::Attend { .. } | SiteKind::Jump { .. } => from.saturating_sub(1),
+            SiteKind::Interpret | SiteKind::Repeat | SiteKind::LoadX87 | SiteKind::Link { is_grouped: false, .. } => from,
+            SiteKind::Link { .. } | SiteKind::Return { .. } | SiteKind::Attend { .. } | SiteKind::Jump { .. } => {
+                from.saturating_sub(1)
+            }
         }
     }
 

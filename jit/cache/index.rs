@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn key(at: u64) -> Key {
-        Key { at: GuestPhys(at), mode: Mode::default(), view: 0 }
+        Key { at: GuestPhys(at), mode: Mode::default(), view: 0, is_grouped: true }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use region::View;
 use region::{Division, Region};
 
 use crate::{
-    rewrite::{FlagHome, Site, SiteKind, Translation},
+    rewrite::{Site, SiteKind, Translation, Way},
     run::CodeMemory,
 };
 
@@ -44,6 +44,8 @@ pub struct Key {
     pub mode: Mode,
     /// Which tables it accesses memory through.
     pub view: u8,
+    /// Whether one probe may find what several of its instructions access.
+    pub is_grouped: bool,
 }
 
 /// A block's number: its region and its place among the region's blocks.
@@ -231,8 +233,12 @@ impl<P> CodeCache<P> {
     /// Has the exit at the site numbered `number` go straight to the block of `target` from now on.
     pub fn link(&self, view: &View<P>, number: u32, target: &Key) {
         let mut guarded = self.lock();
-        let Some(Left { block, site }) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
-        let SiteKind::Link { exit, .. } = site.kind else { return };
+        let Some(left) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
+        if !left.can_be_linked() {
+            return;
+        }
+        let Left { block, site } = left;
+        let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }) = site.kind else { return };
         let is_target = |id| view.block(id).is_some_and(|block| block.key == *target && block.is_known());
         let Some(to) = self.index.find(target, is_target) else { return };
         let from = number >> Site::BITS;
@@ -243,9 +249,10 @@ impl<P> CodeCache<P> {
         }
         if let (Some(links), Some(target)) = (guarded.links(to), view.block(to)) {
             links.from.push((from, exit));
-            let entry = match block.exits[usize::from(exit)].flags {
-                FlagHome::Host => target.with_host_flags,
-                FlagHome::Memory | FlagHome::Both => target.with_saved_flags,
+            let entry = match block.exits[usize::from(exit)].way {
+                Way::HostFlags => target.with_host_flags,
+                Way::SavedFlags => target.with_saved_flags,
+                Way::Jump => target.from_jump,
             };
             self.point(block, exit, entry);
         }
@@ -293,12 +300,16 @@ impl<P> CodeCache<P> {
                 self.point(source, exit, source.base + u64::from(source.exits[usize::from(exit)].stub));
             }
         }
-        for to in out.into_iter().flatten() {
-            if let Some(links) = guarded.links(to) {
+        for to in out.iter().flatten() {
+            if let Some(links) = guarded.links(*to) {
                 links.from.retain(|(source, _)| *source != id);
             }
         }
         let Some(block) = guarded.view.block(id) else { return };
+        // Whoever is still in it must not come from there to what is forgotten later.
+        for (exit, stub) in block.exits.iter().enumerate().filter(|(exit, _)| out.get(*exit).is_some_and(Option::is_some)) {
+            self.point(block, exit as u8, block.base + u64::from(stub.stub));
+        }
         block.is_forgotten.store(true, Ordering::Release);
         let (key, page) = (block.key, block.key.at.page_number());
         if self.index.remove(&key, id) {

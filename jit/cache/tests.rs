@@ -1,7 +1,7 @@
 //! Finding, linking and forgetting blocks, without running any.
 
 use super::*;
-use crate::rewrite::Exit;
+use crate::rewrite::{Exit, FlagHome};
 
 const SIZE: usize = 1 << 16;
 
@@ -10,7 +10,7 @@ fn memory() -> Arc<CodeMemory> {
 }
 
 fn key(at: u64) -> Key {
-    Key { at: GuestPhys(at), mode: Mode::default(), view: 0 }
+    Key { at: GuestPhys(at), mode: Mode::default(), view: 0, is_grouped: true }
 }
 
 /// Code of one jump, to an exit at `target` whose site is the only one; its stub comes right behind it.
@@ -25,8 +25,14 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         with_host_flags: 0,
         with_saved_flags: 1,
         from_jump: 2,
-        sites: vec![Site { kind: SiteKind::Link { target, exit: 0 }, insn: 0, flags, touches_x87: false, resume: None }],
-        exits: vec![Exit { patch: 4, stub, flags }],
+        sites: vec![Site {
+            kind: SiteKind::Link { target, exit: 0, is_grouped: true },
+            insn: 0,
+            flags,
+            touches_x87: false,
+            resume: None,
+        }],
+        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags } }],
         rows: Vec::new(),
         counted: Vec::new(),
     }
@@ -71,7 +77,9 @@ fn a_link_is_made_to_the_way_in_that_fits_the_flags_and_taken_back_with_its_targ
     assert!(cache.find(&view, &key(0x1020)).is_none());
     let left = view.left_at(number(&memory, target)).expect("another processor may still be in it");
     assert_eq!(left.block.payload, "c");
+    assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "nor does it lead anywhere");
     cache.link(&view, number(&memory, target), &key(0x1000));
+    assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "ever again");
     assert_eq!(cache.counts().invalidated, 1);
 }
 

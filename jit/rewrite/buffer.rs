@@ -23,6 +23,12 @@ impl Buffer {
         self.displacement()
     }
 
+    /// A jump to `target`, a place that there already is.
+    pub fn jump_back(&mut self, target: usize) {
+        let jump = self.jump_forward();
+        self.lead(jump, target);
+    }
+
     /// The displacement of a jump whose opcode has just been written.
     pub fn displacement(&mut self) -> usize {
         self.push_u32(0);
@@ -31,7 +37,12 @@ impl Buffer {
 
     /// Has the jump whose displacement lies at `at` come here.
     pub fn land(&mut self, at: usize) {
-        let distance = (self.0.len() - (at + 4)) as u32;
+        self.lead(at, self.0.len());
+    }
+
+    /// Has the jump whose displacement lies at `at` go to byte `target`.
+    pub fn lead(&mut self, at: usize, target: usize) {
+        let distance = target.wrapping_sub(at + 4) as u32;
         self.0[at..at + 4].copy_from_slice(&distance.to_le_bytes());
     }
 

@@ -5,10 +5,13 @@ use dynasmrt::DynasmApi;
 use iced_x86::{ConditionCode, OpKind};
 
 use super::{
-    Exit, FlagHome, SiteKind, Stub, Work,
+    Detour, DetourKind, Exit, SiteKind, Stub, Way, Work,
+    flags::FlagHome,
     plan::MemoryUse,
     registers::{Home, home, number},
 };
+
+use crate::JumpCache;
 
 const PAGE: i32 = 4096;
 /// What a near jump or call takes its target from.
@@ -20,7 +23,7 @@ impl Work<'_> {
         self.go_on_at(self.branch_target(), 0);
     }
 
-    /// Jcc.
+    /// Jcc, behind which the block may go on.
     pub(super) fn branch(&mut self) {
         self.want_host_flags();
         let condition = self.original().condition_code() as u8 - ConditionCode::o as u8;
@@ -28,17 +31,15 @@ impl Work<'_> {
         if self.is_ahead(target) {
             self.code.align_end(6);
             self.code.extend([0x0f, 0x80 | condition]);
-            self.link(target);
-            self.fall_out();
-            return;
+            self.link(target, true);
+        } else {
+            self.code.extend([0x0f, 0x80 | condition]);
+            let jump = self.code.displacement();
+            self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Branch(target) });
         }
-        self.code.extend([0x0f, 0x80 | condition]);
-        let taken = self.code.displacement();
-        let flags = self.flags;
-        self.fall_out();
-        self.code.land(taken);
-        self.flags = flags;
-        self.go_on_at(target, 0);
+        if self.number + 1 == self.source.insns.len() {
+            self.fall_out();
+        }
     }
 
     /// JRCXZ, which has no long form.
@@ -108,38 +109,94 @@ impl Work<'_> {
 
     fn leave_to(&mut self, target: i32, moved: Option<i32>) {
         if (0..PAGE).contains(&target) {
-            self.code.align_end(5);
-            self.code.push(0xe9);
-            return self.link(target);
+            if !self.flags.memory {
+                self.want_host_flags();
+            }
+            return self.link_to(target, true);
         }
         let page = self.layout.page();
         dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
         self.jump_to_r10(moved);
     }
 
-    /// The displacement of a jump to the block at `target`, whose opcode has just been written.
-    fn link(&mut self, target: i32) {
+    /// A jump to the block at `target`, with accesses grouped there or not.
+    pub(super) fn link_to(&mut self, target: i32, is_grouped: bool) {
+        self.code.align_end(5);
+        self.code.push(0xe9);
+        self.link(target, is_grouped);
+    }
+
+    /// Calls what is at `target`, to which a return is to come back if it was noted, having added -8 to RSP.
+    pub(super) fn call_to(&mut self, target: i32, next: u8) {
+        const CALL: u8 = 0xe8;
+        let is_inside = (0..PAGE).contains(&target);
+        if is_inside && target < self.next_offset() {
+            self.attend(target);
+        }
+        let is_noted = self.note_return(next);
+        match (is_inside, is_noted) {
+            (true, true) => {
+                self.code.align_end(5);
+                self.code.push(CALL);
+                self.link(target, true);
+                self.land_return();
+            }
+            (true, false) => self.link_to(target, true),
+            (false, _) => self.call_by(is_noted, |work| work.leave_to(target, Some(-8))),
+        }
+    }
+
+    /// Calls what `go_on` goes on at; a return comes back if it `is_noted`.
+    pub(super) fn call_by(&mut self, is_noted: bool, go_on: impl FnOnce(&mut Self)) {
+        if !is_noted {
+            return go_on(self);
+        }
+        self.code.push(0xe8);
+        let called = self.code.displacement();
+        self.land_return();
+        self.code.land(called);
+        go_on(self);
+    }
+
+    /// The displacement of a jump to the block at `target`, whose opcode has just been written. The flags are in the host's
+    /// or in memory.
+    fn link(&mut self, target: i32, is_grouped: bool) {
         let exit = self.out.exits.len();
-        let site = self.site(SiteKind::Link { target, exit: exit as u8 });
+        let site = self.site(SiteKind::Link { target, exit: exit as u8, is_grouped });
         let patch = self.code.displacement();
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, flags: self.flags });
+        let way = if self.flags.memory { Way::SavedFlags } else { Way::HostFlags };
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 
-    /// Goes on at the RIP in R10. `moved` is what the instruction has added to RSP, where it is a jump.
+    /// Goes on at the RIP in R10, where the cache of jumps knows it and nobody wants attention. `moved` is what the
+    /// instruction has added to RSP, where it is a jump.
     pub(super) fn jump_to_r10(&mut self, moved: Option<i32>) {
-        self.save_flags();
+        self.leave_flags_in_memory();
         let site = self.site(SiteKind::Jump { moved });
-        self.site_number(site, 14);
-        let jump = self.layout.jump();
-        dynasm!(self.code ; .arch x64 ; gs jmp QWORD [jump]);
+        let (attention, jumps) = (self.layout.attention(), self.layout.jumps());
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [attention] ; cmp DWORD [r11], 0 ; .bytes [0x0fu8, 0x85]);
+        let wanted = self.code.displacement();
+        self.stub(site, wanted);
+        dynasm!(self.code ; .arch x64
+            ; gs mov r14, [jumps]
+            ; mov r11, r10
+            ; shr r11, JumpCache::FOLD
+            ; xor r11d, r10d
+            ; and r11d, JumpCache::SLOTS as i32 - 1
+            ; cmp r10, [r14 + r11 * 8]
+            ; .bytes [0x0fu8, 0x85] // JNE
+        );
+        let unknown = self.code.displacement();
+        self.stub(site, unknown);
+        dynasm!(self.code ; .arch x64 ; jmp QWORD [r14 + r11 * 8 + JumpCache::CODE]);
     }
 
     /// Leaves the code where somebody wants attention.
     fn attend(&mut self, target: i32) {
-        let site = self.site(SiteKind::Attend { target });
         let attention = self.layout.attention();
-        if self.flags == FlagHome::Host {
+        if self.flags.home() == FlagHome::Host && self.flags.recipe.is_none() {
+            let site = self.site(SiteKind::Attend { target });
             // Without touching a flag.
             dynasm!(self.code ; .arch x64
                 ; mov r11, rcx
@@ -153,7 +210,8 @@ impl Work<'_> {
             dynasm!(self.code ; .arch x64 ; mov rcx, r11);
             return;
         }
-        self.flags = FlagHome::Memory;
+        self.flags.host = false;
+        let site = self.site(SiteKind::Attend { target });
         dynasm!(self.code ; .arch x64
             ; gs mov r11, [attention]
             ; cmp DWORD [r11], 0

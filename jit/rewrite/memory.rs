@@ -5,12 +5,23 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
 use super::{
-    SiteKind, Work,
+    Detour, DetourKind, SiteKind, Work,
+    groups::{Distance, Group},
     plan::MemoryUse,
-    registers::{Home, R10, R11, as_wide, home, number},
+    registers::{Home, R10, R11, R14, as_wide, home, number},
 };
+use crate::{RefillKind, pages::Entry};
 
 const PAGE: u32 = 4096;
+
+/// How long the encoder is to make a displacement beside a base register.
+pub(super) const fn displacement_size(displacement: i64) -> u32 {
+    match displacement {
+        0 => 0,
+        -128..=127 => 1,
+        _ => 8,
+    }
+}
 
 impl Work<'_> {
     /// A site for the instruction under way to be executed by the interpreter.
@@ -79,32 +90,136 @@ impl Work<'_> {
         scale: u32,
         displacement: i64,
     ) -> Result<(), IcedError> {
-        let size = match displacement {
-            0 => 0,
-            -128..=127 => 1,
-            _ => 8,
-        };
-        let size = if base == Register::None { 8 } else { size };
+        let size = if base == Register::None { 8 } else { displacement_size(displacement) };
         let memory = MemoryOperand::new(base, index, scale, displacement, size, false, Register::None);
         let insn = Instruction::with2(code, into, memory)?;
         self.encode(&insn)
     }
 
-    /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where the table does not
-    /// know them the code is left at `site`. The host's flags are lost.
+    /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where neither the table
+    /// nor what is behind it knows them the code is left at `site`. The host's flags are lost.
     pub(super) fn probe(&mut self, memory: MemoryUse, site: u8) {
-        let table = if memory.is_write { self.tables.write } else { self.tables.read };
+        let miss = self.look_up(memory);
+        let table = miss.table;
+        self.refills.push(Refill { site, miss });
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
+    }
+
+    /// Looks for the bytes at the linear address in R10 in the table for such accesses. Where it knows them, R10 becomes
+    /// their offset in the page, and R11 that of the page's entry in the table.
+    fn look_up(&mut self, memory: MemoryUse) -> Miss {
+        const MASK: i32 = Entry::MASK as i32;
+        const SHIFT: i8 = Entry::SHIFT as i8;
+        let (table, kind) = match memory.is_write {
+            true => (self.tables.write, RefillKind::Write),
+            false => (self.tables.read, RefillKind::Read),
+        };
         let last = (PAGE - memory.size) as i32;
         dynasm!(self.code ; .arch x64
             ; mov r11d, r10d
-            ; shr r11d, 8
-            ; and r11d, 0x3ff0
+            ; shr r11d, SHIFT
+            ; and r11d, MASK
             ; gs sub r10, [r11 + table]
+        );
+        let again = self.here();
+        dynasm!(self.code ; .arch x64
             ; cmp r10, last
             ; .bytes [0x0fu8, 0x87] // JA
         );
-        let jump = self.code.displacement();
-        self.stub(site, jump);
-        dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
+        Miss { jump: self.code.displacement(), table, kind, again }
     }
+
+    /// Where the instruction under way is in a group: the group, with its range found where the instruction leads it. The
+    /// host's flags are lost then; R10 and R11 are.
+    pub(super) fn join_group(&mut self) -> Option<Group> {
+        let member = self.groups.member(self.number)?;
+        if member.is_leader {
+            self.lead(&member.group);
+        }
+        Some(member.group)
+    }
+
+    fn lead(&mut self, group: &Group) {
+        self.give_up_host_flags();
+        let (Home::Host(base), low) = (home(group.base), group.low) else { unreachable!("bases of groups are in the host's") };
+        dynasm!(self.code ; .arch x64 ; lea r10, [Rq(base) + low]);
+        let miss = self.look_up(MemoryUse { size: group.length, is_write: group.is_write });
+        let (jump, table) = (miss.jump, miss.table);
+        self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Ungrouped(miss) });
+        match group.distance {
+            Distance::Register => {
+                dynasm!(self.code ; .arch x64 ; gs mov r14, [r11 + table + 8] ; gs sub r14, [r11 + table]);
+            }
+            Distance::Slot(n) => {
+                let slot = self.layout.distance(n);
+                dynasm!(self.code ; .arch x64
+                    ; gs mov r10, [r11 + table + 8]
+                    ; gs sub r10, [r11 + table]
+                    ; gs mov [slot], r10
+                );
+            }
+        }
+    }
+
+    /// The register that holds a group's distance from guest to host address; R11 is lost where it is not there yet.
+    pub(super) fn distance(&mut self, group: &Group) -> u8 {
+        match group.distance {
+            Distance::Register => R14,
+            Distance::Slot(n) => {
+                let slot = self.layout.distance(n);
+                dynasm!(self.code ; .arch x64 ; gs mov r11, [slot]);
+                R11
+            }
+        }
+    }
+
+    /// The way from a leader's probe that found nothing: where the page cannot be had, or the range runs into the next one,
+    /// the code goes on at the instruction under way in a block without groups.
+    pub(super) fn refill_group(&mut self, miss: &Miss) {
+        const LAST: i32 = PAGE as i32 - 1;
+        let own = i32::from(self.source.page_offset) + i32::from(self.source.insns[self.number].start);
+        let exit = self.out.exits.len() as u8;
+        let site = self.site(SiteKind::Link { target: own, exit, is_grouped: false });
+        dynasm!(self.code ; .arch x64 ; cmp r10, LAST ; .bytes [0x0fu8, 0x86]); // JBE
+        let beyond = self.code.displacement();
+        self.find_page(site, miss);
+        self.code.land(beyond);
+        self.leave_flags_in_memory();
+        self.link_to(own, false);
+    }
+
+    /// The way from a probe that found nothing.
+    pub(super) fn refill(&mut self, probe: &Refill) {
+        self.code.land(probe.miss.jump);
+        self.find_page(probe.site, &probe.miss);
+    }
+
+    /// Has the page brought into the table, or the code left at `site`. What was found is looked at again, because the access
+    /// may run into the next page.
+    fn find_page(&mut self, site: u8, miss: &Miss) {
+        const PUSH: u8 = 0x68;
+        let find = self.layout.refill(self.source.view, miss.kind);
+        self.code.push(PUSH);
+        self.code.push_u32(site.into());
+        self.out.site_numbers.push(self.here() - 4);
+        dynasm!(self.code ; .arch x64 ; gs call QWORD [find] ; lea rsp, [rsp + 8]);
+        self.code.jump_back(miss.again as usize);
+    }
+}
+
+/// What is needed where a probe found nothing.
+pub(super) struct Miss {
+    /// The displacement of the jump that is taken then.
+    pub jump: usize,
+    table: i32,
+    kind: RefillKind,
+    /// Where the distance from the start of the page, in R10, is compared.
+    again: u32,
+}
+
+/// A probe whose page may be found without leaving the code.
+pub(super) struct Refill {
+    /// Where the code is left otherwise.
+    pub site: u8,
+    miss: Miss,
 }

@@ -13,18 +13,23 @@
 //! | R15 | the guest's RSP |
 //! | R10, R11, R14 | nothing from one instruction to the next; the guest's, and its R15, are in its state |
 //! | XMM or YMM 0 to 15, MXCSR | the guest's |
-//! | RSP | the host's stack |
+//! | RSP | the host's stack, with the calls that the guest may return from (`returns.rs`) |
 //! | flags | the guest's, or nothing: each place of the code knows ([`FlagHome`]) |
 
 mod buffer;
 mod control;
 mod flags;
+mod groups;
 mod memory;
 mod native;
 mod plan;
+mod recipe;
 mod registers;
+mod returns;
 mod rflags;
 mod stack;
+mod strings;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +40,12 @@ use iced_x86::{Encoder, InstructionInfoFactory};
 
 pub use flags::FlagHome;
 pub use plan::HostInstructions;
+pub use recipe::Recipe;
 
 use crate::{Layout, Tables};
 use buffer::Buffer;
+use flags::{Effect, Flags};
+use groups::Groups;
 use plan::{Plan, Step};
 
 /// One of the decoder's own instructions.
@@ -56,6 +64,8 @@ pub struct Source<'a> {
     pub view: usize,
     /// The privilege level.
     pub cpl: u8,
+    /// Whether one probe may find what several instructions access.
+    pub is_grouped: bool,
 }
 
 /// What is done at a place where translated code is left.
@@ -71,6 +81,14 @@ pub enum SiteKind {
     Link {
         /// Offset from the page's first byte; beyond the page where RIP left it.
         target: i32,
+        /// Which of the block's exits it is.
+        exit: u8,
+        /// Whether accesses are grouped in the block that it goes to.
+        is_grouped: bool,
+    },
+    /// The code goes on at the RIP in [`Frame::target`](crate::Frame::target), behind a call in the page of that RIP; the
+    /// exit can then be linked.
+    Return {
         /// Which of the block's exits it is.
         exit: u8,
     },
@@ -116,8 +134,19 @@ pub struct Exit {
     pub patch: u32,
     /// Where it leads until it is linked: the code of its site.
     pub stub: u32,
-    /// Which of a block's two ways in it takes.
-    pub flags: FlagHome,
+    /// Which of a block's ways in it takes.
+    pub way: Way,
+}
+
+/// A way into a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the flags in the host's.
+    HostFlags,
+    /// With the flags in memory.
+    SavedFlags,
+    /// With the flags in memory, RIP in R10, and [`Frame::page`](crate::Frame::page) still another's.
+    Jump,
 }
 
 /// Code of one guest instruction in which the host may refuse an instruction.
@@ -185,6 +214,7 @@ impl Rewriter {
             // It may be the last because of what it changes.
             last.plan = Plan::InterpretLast;
         }
+        let groups = if source.is_grouped { Groups::of(&steps, source.originals) } else { Groups::default() };
         let mut work = Work {
             layout: &self.layout,
             tables: self.layout.tables[source.view],
@@ -193,17 +223,25 @@ impl Rewriter {
             code: Buffer::default(),
             out: Translation::default(),
             flags: flags::at_start(&steps),
+            seen: flags::seen(&steps),
+            groups,
             stubs: Vec::new(),
+            detours: Vec::new(),
+            refills: Vec::new(),
             number: 0,
             touches_x87: false,
             has_x87: false,
             has_x87_page: false,
         };
         work.ways_in();
-        if self.counts {
-            work.count(source.insns.len());
-        }
         for (n, step) in steps.iter().enumerate() {
+            let is_stretch = n == 0 || steps[n - 1].plan == Plan::Branch;
+            if self.counts && is_stretch {
+                work.count(
+                    n,
+                    steps[n..].iter().position(|step| step.plan == Plan::Branch).map_or(steps.len(), |end| n + end + 1),
+                );
+            }
             (work.number, work.touches_x87) = (n, step.touches_x87);
             work.insn(step);
         }
@@ -223,9 +261,16 @@ struct Work<'a> {
     code: Buffer,
     out: Translation,
     /// Where the flags are at this place of the code.
-    flags: FlagHome,
+    flags: Flags,
+    /// For each instruction, and for the end: whether anybody can see the flags as they are before it.
+    seen: Vec<bool>,
+    groups: Groups,
+    /// Code to be put behind the block's own, before that of `stubs`.
+    detours: Vec<Detour>,
     /// Code to be put behind the block's own: at this site's stub come the jumps with displacements here.
     stubs: Vec<Stub>,
+    /// Probes whose way to the page that they did not find is yet to be placed.
+    refills: Vec<memory::Refill>,
     /// The number of the instruction.
     number: usize,
     /// Whether it reads or changes the x87 unit.
@@ -234,6 +279,28 @@ struct Work<'a> {
     has_x87: bool,
     /// Whether [`Frame::x87_page`](crate::Frame::x87_page) is known to be this block's.
     has_x87_page: bool,
+}
+
+/// A way on that is taken rarely, whose code is yet to be placed.
+struct Detour {
+    /// The 32-bit displacement that leads to it.
+    jump: usize,
+    /// The number of the instruction.
+    number: usize,
+    /// Where the flags are there.
+    flags: Flags,
+    kind: DetourKind,
+}
+
+enum DetourKind {
+    /// A branch to this offset from the page's first byte.
+    Branch(i32),
+    /// The instruction leads a group whose range was not found.
+    Ungrouped(memory::Miss),
+    /// The stack of returns has no room: it is emptied, and the code goes on at this place.
+    FullStack(usize),
+    /// A return to where no call came from lately.
+    UnknownReturn,
 }
 
 /// A site whose code is yet to be placed.
@@ -248,35 +315,43 @@ struct Stub {
 impl Work<'_> {
     /// The block's ways in. Flags that are not where the block wants them are brought there.
     fn ways_in(&mut self) {
-        let wanted = self.flags;
+        let wanted = std::mem::replace(&mut self.flags, Flags::MEMORY);
         let own = i32::from(self.source.page_offset);
         self.out.from_jump = self.here();
         let page = self.layout.page();
         dynasm!(self.code ; .arch x64 ; lea r10, [r10 - own] ; gs mov [page], r10);
         self.out.with_saved_flags = self.here();
-        if wanted == FlagHome::Host {
-            self.flags = FlagHome::Memory;
+        let is_cared_for = self.seen[0];
+        if is_cared_for && wanted == Flags::HOST {
             self.want_host_flags();
         }
-        let over = (wanted == FlagHome::Memory).then(|| self.code.jump_forward());
+        let over = (is_cared_for && wanted == Flags::MEMORY).then(|| self.code.jump_forward());
         self.out.with_host_flags = self.here();
         if let Some(over) = over {
-            self.flags = FlagHome::Host;
+            self.flags = Flags::HOST;
             self.save_flags();
             self.code.land(over);
         }
         self.flags = wanted;
     }
 
-    /// Counts the instructions from the last that was counted up to number `end` as executed. The flags stay where they are.
-    fn count(&mut self, end: usize) {
+    /// Counts the instructions from number `start` up to number `end` as executed. The flags stay where they are.
+    fn count(&mut self, start: usize, end: usize) {
         let executed = self.layout.executed();
-        let more = end as i32 - i32::from(self.out.counted.last().copied().unwrap_or(0));
+        let more = (end - start) as i32;
         dynasm!(self.code ; .arch x64 ; gs mov r11, [executed] ; lea r11, [r11 + more] ; gs mov [executed], r11);
         self.out.counted.push(end as u8);
     }
 
     fn insn(&mut self, step: &Step) {
+        self.before_writing(step);
+        self.emit(step);
+        if matches!(step.effect, Effect::None | Effect::Reads) {
+            self.after_writing(step.written);
+        }
+    }
+
+    fn emit(&mut self, step: &Step) {
         match step.plan {
             Plan::Nothing => {}
             Plan::Native => self.native(step),
@@ -298,6 +373,19 @@ impl Work<'_> {
             Plan::SetInterrupts => self.set_interrupts(),
             Plan::SwapGs => self.swap_gs(),
             Plan::Serialize => self.serialize(),
+            Plan::SystemCall => self.system_call(),
+            Plan::SystemReturn => self.system_return(),
+            Plan::SetAccess => self.set_access(),
+            Plan::ClearAccess => self.clear_access(),
+            Plan::SetDirection(is_down) => self.set_direction(is_down),
+            Plan::ReadControl => self.read_control(),
+            Plan::ReadSelector => self.read_selector(),
+            Plan::ReadBase => self.read_base(),
+            Plan::WriteBase => self.write_base(),
+            Plan::BitString => self.bit_string(step),
+            Plan::ReadTime => self.read_time(),
+            Plan::Pause => self.pause(),
+            Plan::Move | Plan::Store => self.repeated(),
             Plan::Repeat => self.repeat(),
             Plan::InterpretLast => self.interpret_last(),
         }
@@ -321,10 +409,11 @@ impl Work<'_> {
         self.out.sites.push(Site {
             kind,
             insn: self.number as u8,
-            flags: self.flags,
+            flags: self.flags.home(),
             touches_x87: self.touches_x87,
             resume: None,
         });
+        debug_assert!(self.out.sites.len() <= 1 << Site::BITS, "more sites than their numbers can tell apart");
         (self.out.sites.len() - 1) as u8
     }
 
@@ -334,7 +423,7 @@ impl Work<'_> {
         self.leave_code(site);
         self.resume_here(site);
         // Whoever comes back brings the flags to both places.
-        self.flags = FlagHome::Both;
+        self.flags = Flags::BOTH;
     }
 
     /// Leaves a repeated instruction to the interpreter until it is done, and goes on behind it.
@@ -342,7 +431,7 @@ impl Work<'_> {
         let site = self.site(SiteKind::Repeat);
         self.leave_code(site);
         self.resume_here(site);
-        self.flags = FlagHome::Both;
+        self.flags = Flags::BOTH;
         self.fall_out();
     }
 
@@ -351,8 +440,11 @@ impl Work<'_> {
         self.leave_code(site);
     }
 
-    /// Where the code goes on once `site` is done with.
+    /// Where the code goes on once `site` is done with. What a group's leader found is no longer known then.
     fn resume_here(&mut self, site: u8) {
+        if self.groups.is_open_after(self.number) {
+            return;
+        }
         let here = self.here();
         self.out.sites[usize::from(site)].resume = Some(here);
     }
@@ -378,6 +470,19 @@ impl Work<'_> {
     }
 
     fn finish(mut self) -> Translation {
+        for detour in std::mem::take(&mut self.detours) {
+            self.code.land(detour.jump);
+            (self.number, self.flags) = (detour.number, detour.flags);
+            match detour.kind {
+                DetourKind::Branch(target) => self.go_on_at(target, 0),
+                DetourKind::Ungrouped(miss) => self.refill_group(&miss),
+                DetourKind::FullStack(back) => self.empty_returns(back),
+                DetourKind::UnknownReturn => self.return_elsewhere(),
+            }
+        }
+        for probe in std::mem::take(&mut self.refills) {
+            self.refill(&probe);
+        }
         for stub in std::mem::take(&mut self.stubs) {
             let here = self.here();
             for jump in &stub.jumps {
@@ -385,6 +490,10 @@ impl Work<'_> {
             }
             if let Some(exit) = stub.exit {
                 self.out.exits[exit].stub = here;
+            }
+            if matches!(self.out.sites[usize::from(stub.site)].kind, SiteKind::Return { .. } | SiteKind::Jump { .. }) {
+                let target = self.layout.target();
+                dynasm!(self.code ; .arch x64 ; gs mov [target], r10);
             }
             self.leave_code(stub.site);
         }

@@ -6,6 +6,7 @@ use iced_x86::{Code, IcedError, Instruction, Mnemonic, OpAccess, OpKind, Registe
 
 use super::{
     Row, SiteKind, Work,
+    memory::displacement_size,
     plan::{self, Step},
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
@@ -25,13 +26,16 @@ impl Work<'_> {
         let (bytes, flags) = (self.here() as usize, self.flags);
         let x87 = (self.has_x87, self.has_x87_page);
         let (sites, numbers, rows) = (self.out.sites.len(), self.out.site_numbers.len(), self.out.rows.len());
+        let detours = self.detours.len();
         if self.try_native(step).is_err() {
             // The host cannot be given it in this form.
             self.code.truncate(bytes);
             self.out.sites.truncate(sites);
             self.out.site_numbers.truncate(numbers);
             self.out.rows.truncate(rows);
+            self.detours.truncate(detours);
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
+            self.refills.retain(|probe| usize::from(probe.site) < sites);
             self.flags = flags;
             (self.has_x87, self.has_x87_page) = x87;
             self.interpret();
@@ -49,29 +53,46 @@ impl Work<'_> {
         }
         let mut site = None;
         let spare: &[u8] = match step.memory {
-            None => &[R10, R11, R14],
-            Some(memory) => {
-                self.give_up_host_flags();
-                let miss = *site.insert(self.miss());
-                self.address()?;
-                self.probe(memory, miss);
-                let is_folded = borrowed.len() > 1;
-                if is_folded {
-                    dynasm!(self.code ; .arch x64 ; lea r10, [r10 + r11]);
-                }
-                insn.set_memory_base(Register::R10);
-                insn.set_memory_index(if is_folded { Register::None } else { Register::R11 });
-                insn.set_memory_index_scale(1);
-                insn.set_memory_displacement64(0);
-                insn.set_memory_displ_size(0);
-                insn.set_segment_prefix(Register::None);
-                if is_folded { &[R14, R11] } else { &[R14] }
+            None => {
+                self.before(step.effect);
+                &[R10, R11, R14]
             }
+            Some(memory) => match self.join_group() {
+                Some(group) => {
+                    self.before(step.effect);
+                    let distance = self.distance(&group);
+                    insn.set_memory_base(host_register(insn.memory_base(), &[]));
+                    insn.set_memory_index(as_wide(distance, Register::RAX));
+                    insn.set_memory_displ_size(displacement_size(insn.memory_displacement64() as i64));
+                    insn.set_memory_index_scale(1);
+                    insn.set_segment_prefix(Register::None);
+                    if distance == R14 { &[R10, R11] } else { &[R10] }
+                }
+                None => {
+                    self.give_up_host_flags();
+                    let miss = *site.insert(self.miss());
+                    self.address()?;
+                    self.probe(memory, miss);
+                    let has_r14 = !self.groups.has_register_at(self.number);
+                    let is_folded = borrowed.len() > usize::from(has_r14) || self.loses_r11_before(step.effect);
+                    if is_folded {
+                        dynasm!(self.code ; .arch x64 ; lea r10, [r10 + r11]);
+                    }
+                    insn.set_memory_base(Register::R10);
+                    insn.set_memory_index(if is_folded { Register::None } else { Register::R11 });
+                    insn.set_memory_index_scale(1);
+                    insn.set_memory_displacement64(0);
+                    insn.set_memory_displ_size(0);
+                    insn.set_segment_prefix(Register::None);
+                    if insn.mnemonic() == Mnemonic::Fldcw {
+                        self.only_masked(site);
+                    }
+                    self.before(step.effect);
+                    if is_folded { &[R11, R14] } else { &[R14] }
+                }
+            },
         };
-        if insn.mnemonic() == Mnemonic::Fldcw {
-            self.only_masked(site);
-        }
-        self.before(step.effect);
+        debug_assert!(borrowed.len() <= spare.len(), "an instruction that names more registers in memory than there are others");
         for (one, host) in borrowed.iter_mut().zip(spare) {
             one.host = *host;
             if one.is_read {
@@ -85,7 +106,7 @@ impl Work<'_> {
             }
         }
         if step.may_fault {
-            self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags });
+            self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home() });
         }
         self.encode(&insn)?;
         for one in borrowed.iter().filter(|one| one.is_written) {

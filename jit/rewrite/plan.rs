@@ -2,11 +2,14 @@
 
 use dragoman_frontend::decode::{Insn, Opcode};
 use iced_x86::{
-    CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
-    Register,
+    Code, CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, Mnemonic, OpAccess,
+    OpKind, Register,
 };
 
-use super::flags::Effect;
+use super::{
+    flags::Effect,
+    registers::{Home, home, number},
+};
 
 /// What is done with an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,33 @@ pub(super) enum Plan {
     SetInterrupts,
     SwapGs,
     Serialize,
+    /// SYSCALL at ring 3.
+    SystemCall,
+    /// SYSRET at ring 0, to 64-bit code.
+    SystemReturn,
+    /// STAC at ring 0.
+    SetAccess,
+    /// CLAC at ring 0.
+    ClearAccess,
+    /// STD, or CLD.
+    SetDirection(bool),
+    /// MOV from a control register.
+    ReadControl,
+    /// MOV from a segment register to a general one.
+    ReadSelector,
+    /// RDFSBASE and RDGSBASE.
+    ReadBase,
+    /// WRFSBASE and WRGSBASE.
+    WriteBase,
+    /// BT, BTS, BTR and BTC of a bit anywhere in memory.
+    BitString,
+    /// RDTSC and RDTSCP.
+    ReadTime,
+    Pause,
+    /// REP MOVS.
+    Move,
+    /// REP STOS.
+    Store,
     /// The interpreter executes it, and the block goes on.
     Interpret,
     /// The interpreter executes it until it is done, and the block ends.
@@ -66,6 +96,10 @@ pub(super) struct Step {
     pub touches_x87: bool,
     /// How each operand is accessed.
     pub access: [OpAccess; 5],
+    /// The general-purpose registers that it writes, a bit for each.
+    pub written: u16,
+    /// How many registers it names that are in memory.
+    pub borrowed: u32,
 }
 
 impl Step {
@@ -73,6 +107,7 @@ impl Step {
     pub fn ends_block(&self) -> bool {
         use Plan::*;
         matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | Repeat | InterpretLast)
+            || matches!(self.plan, SystemCall | SystemReturn | Move | Store)
             || self.ends_by_what_it_changes()
     }
 }
@@ -80,7 +115,8 @@ impl Step {
 impl Step {
     fn ends_by_what_it_changes(&self) -> bool {
         use Plan::*;
-        matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize)
+        matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize | SetAccess | ClearAccess)
+            || matches!(self.plan, ReadBase | WriteBase)
     }
 }
 
@@ -146,12 +182,27 @@ pub(super) fn of(
         may_fault: false,
         touches_x87: touches_x87(insn),
         access,
+        written: written(info),
+        borrowed: borrowed(insn),
     };
     step.plan = plan(host, insn, lowered, cpl, info, &mut step);
     step
 }
 
+fn written(info: &InstructionInfo) -> u16 {
+    let is_written = |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+    let registers = info.used_registers().iter().filter(|used| used.register().is_gpr() && is_written(used.access()));
+    registers.fold(0, |all, used| all | 1 << used.register().full_register().number())
+}
+
+fn borrowed(insn: &Instruction) -> u32 {
+    let named = (0..insn.op_count()).filter(|n| insn.op_kind(*n) == OpKind::Register).filter_map(|n| number(insn.op_register(n)));
+    named.filter(|n| home(*n) == Home::Memory).fold(0u16, |all, n| all | 1 << n).count_ones()
+}
+
 fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, info: &InstructionInfo, step: &mut Step) -> Plan {
+    use Code::{Movsb_m8_m8, Movsd_m32_m32, Movsq_m64_m64, Movsw_m16_m16};
+    use Code::{Stosb_m8_AL, Stosd_m32_EAX, Stosq_m64_RAX, Stosw_m16_AX};
     if lowered.opcode != Opcode::of(insn.code()) {
         return Plan::InterpretLast; // it is refused in this mode
     }
@@ -172,6 +223,8 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         }
         FlowControl::Return if insn.mnemonic() == Mnemonic::Ret && is_plain_stack => return Plan::Return,
         FlowControl::Next => {}
+        FlowControl::Call if insn.mnemonic() == Mnemonic::Syscall && cpl == 3 => return Plan::SystemCall,
+        FlowControl::Return if insn.code() == Code::Sysretq && cpl == 0 => return Plan::SystemReturn,
         _ => return Plan::InterpretLast,
     }
     if insn.is_string_instruction() && lowered.is_repeated() {
@@ -179,7 +232,13 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
             insn.mnemonic(),
             Mnemonic::Insb | Mnemonic::Insw | Mnemonic::Insd | Mnemonic::Outsb | Mnemonic::Outsw | Mnemonic::Outsd
         );
-        return if is_io { Plan::InterpretLast } else { Plan::Repeat };
+        return match insn.code() {
+            _ if is_io => Plan::InterpretLast,
+            _ if insn.has_segment_prefix() => Plan::Repeat,
+            Movsb_m8_m8 | Movsw_m16_m16 | Movsd_m32_m32 | Movsq_m64_m64 if has_wide_pointers(insn) => Plan::Move,
+            Stosb_m8_AL | Stosw_m16_AX | Stosd_m32_EAX | Stosq_m64_RAX if has_wide_pointers(insn) => Plan::Store,
+            _ => Plan::Repeat,
+        };
     }
     match insn.mnemonic() {
         Mnemonic::Nop
@@ -202,7 +261,21 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         Mnemonic::Sti if cpl == 0 => return Plan::SetInterrupts,
         Mnemonic::Swapgs => return Plan::SwapGs,
         Mnemonic::Serialize => return Plan::Serialize,
+        Mnemonic::Stac if cpl == 0 => return Plan::SetAccess,
+        Mnemonic::Clac if cpl == 0 => return Plan::ClearAccess,
+        Mnemonic::Cld => return Plan::SetDirection(false),
+        Mnemonic::Std => return Plan::SetDirection(true),
+        Mnemonic::Pause => return Plan::Pause,
+        Mnemonic::Rdtsc | Mnemonic::Rdtscp => return Plan::ReadTime,
+        Mnemonic::Rdfsbase | Mnemonic::Rdgsbase => return Plan::ReadBase,
+        Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => return Plan::WriteBase,
+        Mnemonic::Mov if insn.code() == Code::Mov_r64_cr && is_plain_control(insn.op1_register()) => return Plan::ReadControl,
+        Mnemonic::Mov if reads_selector(insn) => return Plan::ReadSelector,
         _ => {}
+    }
+    if is_bit_string(insn) && has_wide_address(insn) && can_address(insn) {
+        step.effect = Effect::of(insn);
+        return Plan::BitString;
     }
     if !is_reencodable(host, insn) {
         return Plan::Interpret;
@@ -224,7 +297,7 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
     if needs_high_byte_with_rex(insn) {
         return Plan::Interpret;
     }
-    step.effect = Effect::of(insn, info);
+    step.effect = Effect::of(insn);
     step.may_fault = may_fault(insn, step.memory);
     Plan::Native
 }
@@ -232,7 +305,11 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
 /// Whether the target of a direct branch can be written as a distance from the start of the page.
 fn is_near(insn: &Instruction) -> bool {
     const MOST: u64 = i32::MAX as u64 - 0x2000;
-    insn.op0_kind() != OpKind::NearBranch64 || (insn.near_branch64() as i64).unsigned_abs() < MOST
+    match insn.op0_kind() {
+        OpKind::NearBranch64 => (insn.near_branch64() as i64).unsigned_abs() < MOST,
+        OpKind::NearBranch16 | OpKind::NearBranch32 => false,
+        _ => true,
+    }
 }
 
 /// Whether the instruction reads or changes the x87 unit, MMX registers included.
@@ -376,6 +453,28 @@ fn is_reencodable(host: &HostInstructions, insn: &Instruction) -> bool {
             | Frstor
             | Fnsave
     ) && !is_bit_string(insn)
+}
+
+/// A control register that only a move to it changes, and page faults.
+fn is_plain_control(register: Register) -> bool {
+    matches!(register, Register::CR0 | Register::CR2 | Register::CR3 | Register::CR4)
+}
+
+/// MOV from a segment register to a general one.
+fn reads_selector(insn: &Instruction) -> bool {
+    insn.op1_kind() == OpKind::Register && insn.op1_register().is_segment_register() && insn.op0_kind() == OpKind::Register
+}
+
+/// The pointers of a string instruction have 64 bits.
+fn has_wide_pointers(insn: &Instruction) -> bool {
+    let is_wide = |kind| !matches!(kind, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemoryESDI | OpKind::MemoryESEDI);
+    insn.op_kinds().all(is_wide)
+}
+
+/// Every register in the address has 64 bits.
+fn has_wide_address(insn: &Instruction) -> bool {
+    let is_wide = |register: Register| !register.is_gpr32() && register != Register::EIP;
+    is_wide(insn.memory_base()) && is_wide(insn.memory_index()) && insn.memory_displ_size() != 4
 }
 
 /// A bit in memory whose number is in a register may lie anywhere.

@@ -7,7 +7,7 @@ use dragoman_state::RFlags;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 
-use super::{FlagHome, Work, plan::MemoryUse};
+use super::{Work, plan::MemoryUse};
 
 const IF: i32 = RFlags::IF.bits() as i32;
 const ARITHMETIC: i32 = RFlags::ARITHMETIC.bits() as i32;
@@ -20,7 +20,7 @@ impl Work<'_> {
     /// PUSHFQ.
     pub(super) fn push_flags(&mut self) {
         const HIDDEN: i32 = !(RFlags::RF.bits() as i32 | RFlags::VM.bits() as i32 | ARITHMETIC);
-        self.give_up_host_flags();
+        self.leave_flags_in_memory();
         let site = self.miss();
         self.find_room(site);
         let (rflags, flags) = (self.layout.rflags, self.layout.flags());
@@ -42,7 +42,7 @@ impl Work<'_> {
 
     /// POPFQ at ring 0, where it changes arithmetic flags and IF at most.
     pub(super) fn pop_flags(&mut self) {
-        self.give_up_host_flags();
+        self.leave_flags_in_memory();
         let site = self.miss();
         dynasm!(self.code ; .arch x64 ; mov r10, r15);
         self.probe(READ, site);
@@ -75,7 +75,6 @@ impl Work<'_> {
             ; gs mov [flags], r14
             ; lea r15, [r15 + 8]
         );
-        self.flags = FlagHome::Memory;
         self.fall_out();
     }
 

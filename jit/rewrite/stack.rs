@@ -6,43 +6,98 @@ use iced_x86::OpKind;
 
 use super::{
     Work,
+    flags::Flags,
     plan::MemoryUse,
-    registers::{Home, home, number},
+    registers::{Home, R10, R11, R14, home, number},
 };
 
+/// The host's register for it.
+const RSP: u8 = 15;
 const READ: MemoryUse = MemoryUse { size: 8, is_write: false };
 const WRITE: MemoryUse = MemoryUse { size: 8, is_write: true };
 
+/// Where eight bytes of the stack are in the host: at the sum of two registers and a displacement.
+#[derive(Clone, Copy)]
+struct Spot {
+    base: u8,
+    index: u8,
+    displacement: i32,
+    /// A register that holds nothing, where there is one.
+    spare: Option<u8>,
+    /// Where the code is left if they are not found.
+    site: Option<u8>,
+}
+
 impl Work<'_> {
+    /// Finds the eight bytes at `displacement` from the stack's top.
+    fn spot(&mut self, memory: MemoryUse, displacement: i32) -> Spot {
+        if let Some(group) = self.join_group() {
+            let index = self.distance(&group);
+            return Spot { base: RSP, index, displacement, spare: Some(R10), site: None };
+        }
+        self.give_up_host_flags();
+        let site = self.miss();
+        dynasm!(self.code ; .arch x64 ; lea r10, [Rq(RSP) + displacement]);
+        self.probe(memory, site);
+        let spare = (!self.groups.has_register_at(self.number)).then_some(R14);
+        Spot { base: R10, index: R11, displacement: 0, spare, site: Some(site) }
+    }
+
+    /// What comes after an instruction that moved the stack's top, which it found at `spot`.
+    fn end_spot(&mut self, spot: Spot) {
+        if let Some(site) = spot.site {
+            self.resume_here(site);
+        }
+    }
+
     /// PUSH of a register, an immediate or memory, 64 bits.
     pub(super) fn push(&mut self) {
         let original = *self.original();
-        self.give_up_host_flags();
-        let site = self.miss();
         if original.op0_kind() == OpKind::Memory {
-            if self.address().is_err() {
-                return self.interpret();
-            }
-            self.probe(READ, site);
-            dynasm!(self.code ; .arch x64 ; mov r14, [r10 + r11]);
+            return self.push_memory();
         }
-        self.find_room(site);
+        let spot = self.spot(WRITE, -8);
+        let Spot { base, index, displacement, spare, .. } = spot;
         match original.op0_kind() {
-            OpKind::Memory => dynasm!(self.code ; .arch x64 ; mov [r10 + r11], r14),
             OpKind::Register => match number(original.op0_register()).map(|n| (n, home(n))) {
-                Some((_, Home::Host(held))) => dynasm!(self.code ; .arch x64 ; mov [r10 + r11], Rq(held)),
+                Some((_, Home::Host(held))) => {
+                    dynasm!(self.code ; .arch x64 ; mov [Rq(base) + Rq(index) + displacement], Rq(held));
+                }
                 Some((n, Home::Memory)) => {
                     let at = self.layout.gpr(n);
-                    dynasm!(self.code ; .arch x64 ; gs mov r14, [at] ; mov [r10 + r11], r14);
+                    match spare {
+                        Some(spare) => dynasm!(self.code ; .arch x64
+                            ; gs mov Rq(spare), [at]
+                            ; mov [Rq(base) + Rq(index) + displacement], Rq(spare)
+                        ),
+                        None => dynasm!(self.code ; .arch x64
+                            ; gs push QWORD [at]
+                            ; pop QWORD [Rq(base) + Rq(index) + displacement]
+                        ),
+                    }
                 }
                 None => {}
             },
             _ => {
                 let value = original.immediate(0) as i32;
-                dynasm!(self.code ; .arch x64 ; mov QWORD [r10 + r11], value);
+                dynasm!(self.code ; .arch x64 ; mov QWORD [Rq(base) + Rq(index) + displacement], value);
             }
         }
         dynasm!(self.code ; .arch x64 ; lea r15, [r15 - 8]);
+        self.end_spot(spot);
+    }
+
+    /// PUSH of memory.
+    fn push_memory(&mut self) {
+        self.give_up_host_flags();
+        let site = self.miss();
+        if self.address().is_err() {
+            return self.interpret();
+        }
+        self.probe(READ, site);
+        dynasm!(self.code ; .arch x64 ; mov r14, [r10 + r11]);
+        self.find_room(site);
+        dynasm!(self.code ; .arch x64 ; mov [r10 + r11], r14 ; lea r15, [r15 - 8]);
         self.resume_here(site);
     }
 
@@ -55,19 +110,23 @@ impl Work<'_> {
     /// POP of a 64-bit register.
     pub(super) fn pop(&mut self) {
         let Some(n) = number(self.original().op0_register()) else { return self.interpret() };
-        self.give_up_host_flags();
-        let site = self.miss();
-        dynasm!(self.code ; .arch x64 ; mov r10, r15);
-        self.probe(READ, site);
+        let spot = self.spot(READ, 0);
+        let Spot { base, index, displacement, .. } = spot;
         match home(n) {
-            Home::Host(15) => dynasm!(self.code ; .arch x64 ; mov r15, [r10 + r11]),
-            Home::Host(held) => dynasm!(self.code ; .arch x64 ; mov Rq(held), [r10 + r11] ; lea r15, [r15 + 8]),
+            Home::Host(RSP) => dynasm!(self.code ; .arch x64 ; mov Rq(RSP), [Rq(base) + Rq(index) + displacement]),
+            Home::Host(held) => {
+                dynasm!(self.code ; .arch x64 ; mov Rq(held), [Rq(base) + Rq(index) + displacement] ; lea r15, [r15 + 8]);
+            }
             Home::Memory => {
                 let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; mov r10, [r10 + r11] ; gs mov [at], r10 ; lea r15, [r15 + 8]);
+                dynasm!(self.code ; .arch x64
+                    ; mov r10, [Rq(base) + Rq(index) + displacement]
+                    ; gs mov [at], r10
+                    ; lea r15, [r15 + 8]
+                );
             }
         }
-        self.resume_here(site);
+        self.end_spot(spot);
     }
 
     /// LEAVE.
@@ -82,49 +141,52 @@ impl Work<'_> {
 
     /// CALL of a fixed target.
     pub(super) fn call(&mut self) {
-        self.give_up_host_flags();
-        let site = self.miss();
-        self.find_room(site);
+        self.save_flags();
+        let Spot { base, index, displacement, spare, .. } = self.spot(WRITE, -8);
+        let Some(spare) = spare else { unreachable!("no group goes on behind a call") };
         let (page, next) = (self.layout.page(), self.next_offset());
         dynasm!(self.code ; .arch x64
-            ; gs mov r14, [page]
-            ; lea r14, [r14 + next]
-            ; mov [r10 + r11], r14
+            ; gs mov Rq(spare), [page]
+            ; lea Rq(spare), [Rq(spare) + next]
+            ; mov [Rq(base) + Rq(index) + displacement], Rq(spare)
             ; lea r15, [r15 - 8]
         );
-        self.go_on_at(self.branch_target(), -8);
+        self.flags = Flags::MEMORY;
+        self.call_to(self.branch_target(), spare);
     }
 
     /// CALL of a target in a register or in memory.
     pub(super) fn call_indirect(&mut self) {
-        self.give_up_host_flags();
-        if self.target_into(14).is_err() {
+        self.leave_flags_in_memory();
+        if self.target_into(R14).is_err() {
             return self.interpret_last();
         }
         let site = self.miss();
         self.find_room(site);
         let (page, next) = (self.layout.page(), self.next_offset());
         dynasm!(self.code ; .arch x64
-            ; add r10, r11
+            ; lea r10, [r10 + r11]
             ; gs mov r11, [page]
             ; lea r11, [r11 + next]
             ; mov [r10], r11
             ; lea r15, [r15 - 8]
-            ; mov r10, r14
         );
-        self.jump_to_r10(Some(-8));
+        let is_noted = self.note_return(R11);
+        self.call_by(is_noted, |work| {
+            dynasm!(work.code ; .arch x64 ; mov r10, r14);
+            work.jump_to_r10(Some(-8));
+        });
     }
 
     /// RET, with what it drops from the stack.
     pub(super) fn ret(&mut self) {
         let original = *self.original();
         let dropped = if original.op_count() == 0 { 0 } else { i32::from(original.immediate16()) };
-        self.give_up_host_flags();
-        let site = self.miss();
-        dynasm!(self.code ; .arch x64 ; mov r10, r15);
-        self.probe(READ, site);
+        self.save_flags();
+        let Spot { base, index, displacement, .. } = self.spot(READ, 0);
         let moved = 8 + dropped;
-        dynasm!(self.code ; .arch x64 ; mov r10, [r10 + r11] ; lea r15, [r15 + moved]);
-        self.jump_to_r10(Some(moved));
+        dynasm!(self.code ; .arch x64 ; mov r10, [Rq(base) + Rq(index) + displacement] ; lea r15, [r15 + moved]);
+        self.flags = Flags::MEMORY;
+        self.return_to_r10(moved);
     }
 }

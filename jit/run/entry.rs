@@ -3,16 +3,17 @@
 //! UNSAFETY: sound because the code that is entered was made by this crate: it leaves through the gate's own exit, which
 //! restores the stack pointer, the callee-saved registers and MXCSR of the entry; it writes the processor's state through
 //! offsets of the [`Layout`] it was made for, and guest memory through tables whose entries the MMU vouches for. GS is
-//! free for it: nothing of a Linux process on x86-64 uses GS.
+//! free for it: nothing of a Linux process on x86-64 uses GS. Where it calls back, the processor is the one it was entered
+//! with, and whoever lent that waits.
 #![expect(unsafe_code, reason = "entering code that was made at run time")]
 
-use std::{arch::asm, io, mem::transmute, ptr::with_exposed_provenance, sync::Arc};
+use std::{arch::asm, io, marker::PhantomData, mem::transmute, ptr::with_exposed_provenance, sync::Arc};
 
 use dynasm::dynasm;
 use dynasmrt::{DynasmApi, DynasmLabelApi, VecAssembler, x64::X64Relocation};
 
-use super::{CodeMemory, Unusable, faults};
-use crate::{Frame, JumpCache, Layout};
+use super::{CodeMemory, Unusable, faults, refill};
+use crate::{Frame, JumpCache, Layout, RefillKind, VIEWS};
 
 /// What the host's processor has that translated code makes use of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +39,26 @@ impl HostFeatures {
     }
 }
 
-/// The way in and the ways out, as code.
-pub struct Gate {
+/// What translated code asks of the processor that it runs for.
+pub trait Pages {
+    /// Looks for the page of the linear address `at`, which neither a table nor the second level knows as one for accesses
+    /// of `kind` through view `view`; whether the table knows it now. Nothing that the guest can see may change but what an
+    /// access to that page changes that is going to be made.
+    fn find(&mut self, at: u64, view: usize, kind: RefillKind) -> bool;
+}
+
+/// The way in and the ways out, as code, for processors of type `P`.
+pub struct Gate<P> {
     memory: Arc<CodeMemory>,
     enter: extern "sysv64" fn(code: u64),
     exit: u64,
-    jump: u64,
+    return_elsewhere: u64,
+    refill: [[u64; RefillKind::ALL.len()]; VIEWS],
     size: usize,
+    processor: PhantomData<fn(&mut P)>,
 }
 
-impl Gate {
+impl<P: Pages> Gate<P> {
     /// Builds the gate for processors of `layout` at the start of `memory`, and has host faults in that memory leave
     /// through it.
     pub fn new(memory: Arc<CodeMemory>, layout: &Layout, host: HostFeatures) -> io::Result<Self> {
@@ -58,11 +69,19 @@ impl Gate {
         let exit = asm.offset().0;
         emit_exit(&mut asm, layout, host);
         asm.align(16, 0xcc);
-        let jump = asm.offset().0;
-        emit_jump(&mut asm, layout);
+        let elsewhere = asm.offset().0;
+        emit_return_elsewhere(&mut asm, layout);
         asm.align(16, 0xcc);
         let fault = asm.offset().0;
         emit_fault(&mut asm, layout);
+        let refill = std::array::from_fn(|view| {
+            RefillKind::ALL.map(|kind| {
+                asm.align(16, 0xcc);
+                let start = asm.offset().0;
+                refill::emit(&mut asm, layout, host, view, kind);
+                memory.base() + start as u64
+            })
+        });
         let code = asm.finalize().map_err(io::Error::other)?;
         memory.write(0, &code);
         let base = memory.base();
@@ -70,7 +89,8 @@ impl Gate {
         let address = with_exposed_provenance::<()>(base as usize + enter);
         // SAFETY: the code there keeps to the calling convention, takes an address and returns nothing.
         let enter = unsafe { transmute::<*const (), extern "sysv64" fn(u64)>(address) };
-        Ok(Self { memory, enter, exit: base + exit as u64, jump: base + jump as u64, size: code.len() })
+        let (exit, return_elsewhere) = (base + exit as u64, base + elsewhere as u64);
+        Ok(Self { memory, enter, exit, return_elsewhere, refill, size: code.len(), processor: PhantomData })
     }
 
     /// How many bytes at the start of its memory the gate takes.
@@ -86,12 +106,14 @@ impl Gate {
     /// Puts into `frame` what translated code must find there.
     pub fn equip(&self, frame: &mut Frame) {
         frame.exit = self.exit;
-        frame.jump = self.jump;
+        frame.return_elsewhere = self.return_elsewhere;
+        frame.refill = self.refill;
+        frame.walk = walk::<P> as *const () as u64;
     }
 
     /// Runs the translated code at `code` until it leaves. `processor` is the address that the [`Layout`] counts from, of
     /// a processor whose frame is equipped; its flags in [`Frame::flags`] and its registers are in place.
-    pub fn enter<P>(&self, processor: &mut P, code: u64) {
+    pub fn enter(&self, processor: &mut P, code: u64) {
         let address = std::ptr::from_mut(processor).expose_provenance();
         // SAFETY: FSGSBASE was found; nothing else in the process uses GS.
         unsafe { asm!("wrgsbase {}", in(reg) address, options(nostack, preserves_flags)) };
@@ -99,22 +121,42 @@ impl Gate {
     }
 }
 
-type Asm = VecAssembler<X64Relocation>;
+/// Called by code that `processor` was lent to.
+extern "sysv64" fn walk<P: Pages>(processor: *mut P, at: u64, view: u32, kind: u32) -> bool {
+    let Some(kind) = RefillKind::ALL.get(kind as usize) else { return false };
+    // SAFETY: the address is GS's base, which `enter` made that of a processor of this type, exclusively borrowed until the
+    // code is left; the code itself does not touch it meanwhile.
+    let processor = unsafe { &mut *processor };
+    processor.find(at, view as usize, *kind)
+}
+
+pub(super) type Asm = VecAssembler<X64Relocation>;
 
 /// Guest registers that host registers of another or the same number hold while code runs: host, then guest. The other
 /// four stay in the processor's state.
 const RESIDENT: [(u8, u8); 12] =
     [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9), (12, 12), (13, 13), (15, 4)];
 
-/// In: guest state from memory into registers. The code's address comes in RDI.
+/// How much of the host's stack the guest's calls may take.
+const RETURN_BYTES: i32 = 64 << 10;
+
+/// In: guest state from memory into registers. The code's address comes in RDI; a block's way in from an indirect jump finds
+/// the target in R10.
 #[rustfmt::skip]
 fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     dynasm!(asm ; .arch x64
         ; push rbx ; push rbp ; push r12 ; push r13 ; push r14 ; push r15
         ; gs stmxcsr [layout.host_mxcsr()]
         ; gs mov [layout.host_stack()], rsp
+        // Whatever guest address is there: nobody returns to it but by way of the code that looks for all others.
+        ; push 0
+        ; gs push QWORD [layout.return_elsewhere()]
+        ; gs mov [layout.return_base()], rsp
+        ; lea rax, [rsp - RETURN_BYTES]
+        ; gs mov [layout.return_limit()], rax
         ; gs ldmxcsr [layout.mxcsr]
         ; mov r11, rdi
+        ; gs mov r10, [layout.target()]
     );
     // Halves that are loaded as zeros count as in use all the same, and slow down every instruction that keeps them.
     let (narrow, loaded) = (asm.new_dynamic_label(), asm.new_dynamic_label());
@@ -178,11 +220,12 @@ fn emit_exit(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     );
 }
 
-/// Finds out where an indirect jump goes on, and goes there. The target comes in R10; the site of the jump in R14, for when
-/// nothing is known of the target or somebody wants attention. The guest's flags are in memory.
+/// Finds out where a return goes on that goes where no call came from, and goes there. The target comes in R10; the site of
+/// the return in R14, for when nothing is known of the target or somebody wants attention. The guest's flags are in memory.
 #[rustfmt::skip]
-fn emit_jump(asm: &mut Asm, layout: &Layout) {
+fn emit_return_elsewhere(asm: &mut Asm, layout: &Layout) {
     dynasm!(asm ; .arch x64
+        ; gs mov rsp, [layout.return_base()]
         ; gs mov r11, [layout.attention()]
         ; cmp DWORD [r11], 0
         ; jne >away
@@ -214,7 +257,7 @@ fn emit_fault(asm: &mut Asm, layout: &Layout) {
     );
 }
 
-impl Drop for Gate {
+impl<P> Drop for Gate<P> {
     fn drop(&mut self) {
         let base = self.memory.base();
         faults::release(&(base..base + self.memory.size() as u64));

@@ -6,9 +6,11 @@
 mod entry;
 mod faults;
 mod memory;
+mod refill;
+pub mod time;
 pub mod x87;
 
-pub use entry::{Gate, HostFeatures};
+pub use entry::{Gate, HostFeatures, Pages};
 pub use memory::CodeMemory;
 
 use std::io;

@@ -1,0 +1,258 @@
+//! Groups of accesses off one base register: one probe for all of them.
+//!
+//! Rule of this file: a group's first instruction, its leader, finds the whole range that the group accesses, in one page;
+//! the others add the distance from guest to host address that it left behind. A group is over where its base is written in
+//! a way that is not known, and where the code could be left and come back: what the leader found is good for one way
+//! through the block. Where a leader does not find its range, the block goes on in a copy of itself without groups, so no
+//! access that may never be made faults, and each that does faults alone.
+
+use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+
+use super::{
+    plan::{Plan, Step},
+    registers::{Home, home, number},
+};
+
+/// The longest range that one probe finds. A longer one crosses into another page more often.
+const LONGEST: i64 = 512;
+/// Groups whose distance is in memory, at once.
+pub(super) const SLOTS: u8 = 4;
+const RSP: u8 = 4;
+
+/// Where a group's distance from guest to host address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distance {
+    /// In R14.
+    Register,
+    /// In this slot of [`Frame::distances`](crate::Frame::distances).
+    Slot(u8),
+}
+
+/// Accesses off one base register.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    /// The guest's register that all of them add to.
+    pub base: u8,
+    /// Where the range begins: its distance from what the base holds at the leader.
+    pub low: i32,
+    /// How long it is.
+    pub length: u32,
+    /// Whether any of them writes.
+    pub is_write: bool,
+    pub distance: Distance,
+    first: usize,
+    last: usize,
+    members: u32,
+}
+
+/// An instruction's part in a group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub group: Group,
+    /// It finds the range for the others.
+    pub is_leader: bool,
+}
+
+/// The groups of a block.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    all: Vec<Group>,
+    /// For each instruction: its group.
+    of: Vec<Option<usize>>,
+}
+
+impl Groups {
+    /// Those of a block.
+    pub fn of(steps: &[Step], originals: &[Instruction]) -> Self {
+        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0 };
+        let mut of = Vec::with_capacity(steps.len());
+        for (n, (step, insn)) in steps.iter().zip(originals).enumerate() {
+            of.push(search.step(n, step, insn));
+        }
+        let mut groups = Self { all: search.found, of };
+        groups.settle();
+        groups
+    }
+
+    /// The part of instruction `n`.
+    pub fn member(&self, n: usize) -> Option<Member> {
+        let group = self.all[self.of.get(n).copied().flatten()?];
+        Some(Member { group, is_leader: group.first == n })
+    }
+
+    /// Whether some group's distance is needed after instruction `n`, which was found before.
+    pub fn is_open_after(&self, n: usize) -> bool {
+        self.all.iter().any(|group| group.members > 1 && group.first <= n && n < group.last)
+    }
+
+    /// Whether R14 holds something at instruction `n`, or after it.
+    pub fn has_register_at(&self, n: usize) -> bool {
+        self.all
+            .iter()
+            .any(|group| group.members > 1 && group.distance == Distance::Register && group.first <= n && n <= group.last)
+    }
+
+    /// Decides where each group's distance is: the largest come first. One without others, or without a place, is none.
+    fn settle(&mut self) {
+        let mut order: Vec<usize> = (0..self.all.len()).filter(|n| self.all[*n].members > 1).collect();
+        order.sort_by_key(|n| std::cmp::Reverse(self.all[*n].members));
+        let places = std::iter::once(Distance::Register).chain((0..SLOTS).map(Distance::Slot));
+        let places: Vec<Distance> = places.collect();
+        let mut settled: Vec<Group> = Vec::new();
+        for n in order {
+            let group = self.all[n];
+            let is_free = |place: &&Distance| {
+                settled.iter().all(|other| other.distance != **place || other.last < group.first || group.last < other.first)
+            };
+            match places.iter().find(is_free) {
+                Some(place) => {
+                    self.all[n].distance = *place;
+                    settled.push(self.all[n]);
+                }
+                None => self.all[n].members = 0,
+            }
+        }
+        for of in &mut self.of {
+            *of = of.filter(|n| self.all[*n].members > 1);
+        }
+    }
+}
+
+/// A group that may have more members.
+struct Open {
+    group: usize,
+    /// How far the base has moved since the leader.
+    moved: i64,
+    /// How many ways out of the block lie before the leader.
+    branches: u32,
+}
+
+struct Search {
+    found: Vec<Group>,
+    open: Vec<Open>,
+    branches: u32,
+}
+
+/// An access off a base register.
+struct Access {
+    base: u8,
+    offset: i64,
+    size: u32,
+    is_write: bool,
+}
+
+impl Search {
+    fn step(&mut self, n: usize, step: &Step, insn: &Instruction) -> Option<usize> {
+        if !keeps_distances(step, insn) {
+            self.open.clear();
+        }
+        let group = access(step, insn).map(|access| self.join(n, &access));
+        for open in &mut self.open {
+            let base = self.found[open.group].base;
+            if step.written & 1 << base != 0 {
+                match moved(step, insn, base) {
+                    Some(by) => open.moved += by,
+                    None => open.moved = i64::MAX,
+                }
+            }
+        }
+        self.open.retain(|open| open.moved.abs() < 1 << 30);
+        if step.plan == Plan::Branch {
+            self.branches += 1;
+        }
+        group
+    }
+
+    /// Adds an access to the group of its base; to a new one where it does not fit.
+    fn join(&mut self, n: usize, access: &Access) -> usize {
+        if let Some(open) = self.open.iter().find(|open| self.found[open.group].base == access.base) {
+            let group = &mut self.found[open.group];
+            let start = open.moved + access.offset;
+            let low = start.min(group.low.into());
+            let high = (start + i64::from(access.size)).max(i64::from(group.low) + i64::from(group.length));
+            // A page that can only be read must not be asked for in order to write where that may never happen.
+            let can_be = group.is_write || !access.is_write || open.branches == self.branches;
+            let is_near = low >= i32::MIN.into() && high <= i32::MAX.into();
+            if can_be && is_near && high - low <= LONGEST {
+                group.low = low as i32;
+                group.length = (high - low) as u32;
+                group.is_write |= access.is_write;
+                group.last = n;
+                group.members += 1;
+                return open.group;
+            }
+        }
+        self.open.retain(|open| self.found[open.group].base != access.base);
+        let group = Group {
+            base: access.base,
+            low: access.offset as i32,
+            length: access.size,
+            is_write: access.is_write,
+            distance: Distance::Register,
+            first: n,
+            last: n,
+            members: 1,
+        };
+        self.found.push(group);
+        self.open.push(Open { group: self.found.len() - 1, moved: 0, branches: self.branches });
+        self.found.len() - 1
+    }
+}
+
+/// Whether what leaders found is still there after `step`.
+fn keeps_distances(step: &Step, insn: &Instruction) -> bool {
+    use Plan::*;
+    let pushes_memory = step.plan == Push && insn.op0_kind() == OpKind::Memory;
+    matches!(step.plan, Nothing | Native | Address | Push | Pop | Call | Return | Branch | Jump)
+        && !pushes_memory
+        && !step.touches_x87
+        && step.borrowed < if step.memory.is_some() { 2 } else { 3 }
+}
+
+/// The access of `insn`, where it is of a kind that groups have.
+fn access(step: &Step, insn: &Instruction) -> Option<Access> {
+    let stack = |offset, is_write| Some(Access { base: RSP, offset, size: 8, is_write });
+    match step.plan {
+        Plan::Push if insn.op0_kind() != OpKind::Memory => stack(-8, true),
+        Plan::Call => stack(-8, true),
+        Plan::Pop | Plan::Return => stack(0, false),
+        Plan::Native => {
+            let memory = step.memory.filter(|_| step.borrowed < 2)?;
+            let base = insn.memory_base();
+            let is_plain = base.is_gpr64()
+                && insn.memory_index() == Register::None
+                && !matches!(insn.memory_segment(), Register::FS | Register::GS)
+                && !step.touches_x87;
+            let offset = insn.memory_displacement64() as i64;
+            let base = number(base).filter(|n| is_plain && matches!(home(*n), Home::Host(_)))?;
+            Some(Access { base, offset, size: memory.size, is_write: memory.is_write })
+        }
+        _ => None,
+    }
+}
+
+/// By how much `insn` moves `base`, which it writes, where that is known.
+fn moved(step: &Step, insn: &Instruction, base: u8) -> Option<i64> {
+    match step.plan {
+        Plan::Push | Plan::Call if base == RSP => return Some(-8),
+        Plan::Pop if base == RSP && number(insn.op0_register()) != Some(RSP) => return Some(8),
+        Plan::Address | Plan::Native => {}
+        _ => return None,
+    }
+    let is_base =
+        insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() && number(insn.op0_register()) == Some(base);
+    if !is_base {
+        return None;
+    }
+    let is_immediate = insn.op_count() == 2 && !matches!(insn.op1_kind(), OpKind::Register | OpKind::Memory);
+    match insn.mnemonic() {
+        Mnemonic::Add if is_immediate => Some(insn.immediate(1) as i64),
+        Mnemonic::Sub if is_immediate => Some((insn.immediate(1) as i64).wrapping_neg()),
+        Mnemonic::Inc => Some(1),
+        Mnemonic::Dec => Some(-1),
+        Mnemonic::Lea if insn.memory_base() == insn.op0_register() && insn.memory_index() == Register::None => {
+            Some(insn.memory_displacement64() as i64)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,179 @@
+//! What a probe calls whose table does not know the page: the second level, and page tables behind it, without leaving the
+//! code.
+//!
+//! Rule of this file: the guest's registers and vectors are untouched, its flags are in memory, and R10 and R11 are the
+//! probe's: the linear address less the slot's tag, and the slot's offset. Where the page is not found, the code is left
+//! at the site whose number the caller pushed.
+
+use std::mem::offset_of;
+
+use dynasm::dynasm;
+use dynasmrt::{DynasmApi, DynasmLabelApi};
+
+use super::{HostFeatures, entry::Asm};
+use crate::{
+    Layout, RefillKind,
+    pages::{Entry, Line},
+};
+
+/// Where the entry's second half is.
+const PAGE: i32 = offset_of!(Entry, page) as i32;
+
+/// The code that finds a page for accesses of `kind` through view `view`.
+#[rustfmt::skip]
+pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usize, kind: RefillKind) {
+    const OFFSET_BITS: i8 = 12;
+    const OFFSET: i32 = 0xfff;
+    const LINE_BITS: i8 = size_of::<Line>().trailing_zeros() as i8;
+    const LINES: i32 = Line::COUNT as i32 - 1;
+    const ENTRY_BITS: i8 = size_of::<Entry>().trailing_zeros() as i8;
+    const RIGHTS: i32 = offset_of!(Line, rights) as i32;
+    let (tables, second) = (&layout.tables[view], &layout.second);
+    let table = match kind {
+        RefillKind::Read => tables.read,
+        RefillKind::Write => tables.write,
+    };
+    let may = i32::from(Line::may(view, kind as usize));
+    let (ours, walk, leave) = (asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label());
+    dynasm!(asm ; .arch x64
+        // The page is known: the access runs into the next one.
+        ; cmp r10, OFFSET
+        ; jbe >beyond
+        ; push rax ; push rcx ; push rdx
+        ; gs add r10, [r11 + table]
+        ; gs inc QWORD [layout.missed()]
+        ; mov rcx, r10
+        ; shr rcx, OFFSET_BITS
+        ; mov rax, rcx
+        ; shr rax, Line::FOLD
+        ; xor rcx, rax
+        ; shr rax, Line::FOLD
+        ; xor ecx, eax
+        ; and ecx, LINES
+        ; shl ecx, LINE_BITS
+        ; gs add rcx, [second.lines]
+        ; mov rax, r10
+        ; and rax, !OFFSET
+        ; cmp rax, [rcx + offset_of!(Line, page) as i32]
+        ; jne =>walk
+        ; mov edx, [rcx + offset_of!(Line, space) as i32]
+        ; gs cmp edx, [second.space]
+        ; je =>ours
+        ; gs cmp edx, [second.global_space]
+        ; jne =>walk
+        ; =>ours
+        ; movzx edx, WORD [rcx + RIGHTS]
+        ; test edx, may
+        ; jz =>walk
+    );
+    match kind {
+        RefillKind::Read => dynasm!(asm ; .arch x64 ; test edx, i32::from(Line::IS_MEMORY) ; jz =>leave),
+        RefillKind::Write => dynasm!(asm ; .arch x64
+            ; test edx, i32::from(Line::IS_WRITABLE_MEMORY)
+            ; jz =>leave
+            ; gs mov rdx, [second.logging]
+            ; cmp BYTE [rdx], 0
+            ; jne =>leave
+            // A word of eight bytes for each page.
+            ; mov rdx, [rcx + offset_of!(Line, at) as i32]
+            ; shr rdx, OFFSET_BITS - 3
+            ; gs add rdx, [second.code]
+            ; cmp QWORD [rdx], 0
+            ; jne =>leave
+        ),
+    }
+    dynasm!(asm ; .arch x64
+        ; gs mov [r11 + table], rax
+        ; sub r10, rax
+        ; mov rdx, [rcx + offset_of!(Line, host) as i32]
+        ; gs mov [r11 + table + PAGE], rdx
+        ; gs mov BYTE [tables.is_used], 1
+        ; gs inc QWORD [layout.refilled()]
+        ; mov eax, r11d
+        ; shr eax, ENTRY_BITS
+        ; cmp BYTE [rcx + offset_of!(Line, is_global) as i32], 0
+        ; jne >global
+        ; gs bts [table + tables.local], eax
+        ; jmp >done
+        ; global:
+        ; gs btr [table + tables.local], eax
+        ; done:
+        ; pop rdx ; pop rcx ; pop rax
+        ; ret
+        ; beyond:
+        ; mov r11d, [rsp + 8]
+        ; gs jmp QWORD [layout.exit()]
+        ; =>walk
+    );
+    emit_walk(asm, layout, host, view, kind, table);
+    dynasm!(asm ; .arch x64
+        ; =>leave
+        ; pop rdx ; pop rcx ; pop rax
+        ; mov r11d, [rsp + 8]
+        ; gs jmp QWORD [layout.exit()]
+    );
+}
+
+/// Has page tables walked for the linear address in R10. Returns to the probe where that brought the page into the table,
+/// and runs off its end where it did not; RAX, RCX and RDX are still to be restored there.
+#[rustfmt::skip]
+fn emit_walk(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usize, kind: RefillKind, table: i32) {
+    const VECTORS: i32 = 16 * 32;
+    let (wide, called, narrow_back, restored) =
+        (asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label());
+    let narrow = asm.new_dynamic_label();
+    // R12 says whether upper halves are to be restored, RBP where the stack was.
+    dynasm!(asm ; .arch x64
+        ; push rsi ; push rdi ; push r8 ; push r9 ; push r10 ; push r11 ; push r12 ; push rbp
+        ; mov rbp, rsp
+        ; sub rsp, VECTORS
+        ; and rsp, -64
+        ; xor r12d, r12d
+    );
+    if host.has_avx {
+        if host.tells_use {
+            const AVX: i8 = 1 << 2;
+            dynasm!(asm ; .arch x64 ; mov ecx, 1 ; xgetbv ; test al, AVX ; jz =>narrow);
+        }
+        dynasm!(asm ; .arch x64 ; =>wide ; mov r12d, 1);
+        for n in 0..16 {
+            dynasm!(asm ; .arch x64 ; vmovaps [rsp + 32 * i32::from(n)], Ry(n));
+        }
+        dynasm!(asm ; .arch x64 ; vzeroupper ; jmp =>called);
+    }
+    dynasm!(asm ; .arch x64 ; =>narrow);
+    for n in 0..16 {
+        dynasm!(asm ; .arch x64 ; movaps [rsp + 32 * i32::from(n)], Rx(n));
+    }
+    dynasm!(asm ; .arch x64
+        ; =>called
+        ; rdgsbase rdi
+        ; mov rsi, r10
+        ; mov edx, view as i32
+        ; mov ecx, kind as i32
+        ; gs call QWORD [layout.walk()]
+        ; test r12d, r12d
+        ; jz =>narrow_back
+    );
+    if host.has_avx {
+        for n in 0..16 {
+            dynasm!(asm ; .arch x64 ; vmovaps Ry(n), [rsp + 32 * i32::from(n)]);
+        }
+    }
+    dynasm!(asm ; .arch x64 ; jmp =>restored ; =>narrow_back);
+    for n in 0..16 {
+        dynasm!(asm ; .arch x64 ; movaps Rx(n), [rsp + 32 * i32::from(n)]);
+    }
+    dynasm!(asm ; .arch x64
+        ; =>restored
+        ; mov rsp, rbp
+        ; pop rbp ; pop r12 ; pop r11 ; pop r10 ; pop r9 ; pop r8 ; pop rdi ; pop rsi
+        ; test al, al
+        ; jz >unknown
+        ; gs inc QWORD [layout.walked()]
+        ; gs sub r10, [r11 + table]
+        ; pop rdx ; pop rcx ; pop rax
+        ; ret
+        ; unknown:
+    );
+}
