@@ -141,6 +141,11 @@ pub struct Frame {
     pub waits: u32,
     /// How many instructions translated code has executed, where it counts them.
     pub executed: u64,
+    /// What stands for an entry of the table of writable pages until the next access: a page that holds code, but not where
+    /// it is being written.
+    pub(crate) beside_code: [u64; 2],
+    /// Not zero where no other processor can make code of what this one is about to write.
+    pub is_alone: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
     /// For groups of accesses: how far the host's addresses are from the guest's.
@@ -189,6 +194,8 @@ frame_offsets!(
     has_x87,
     waits,
     executed,
+    beside_code,
+    is_alone,
     has_upper_halves,
     distances,
     return_elsewhere,

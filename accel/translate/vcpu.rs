@@ -624,6 +624,7 @@ impl<'a> Run<'a> {
 
 impl Vcpu for TranslatedVcpu {
     fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
+        self.inner.cpu.frame.is_alone = self.inner.cpu.context.world.is_single().into();
         let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
         inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| parts.start().run(vcpu)))
     }

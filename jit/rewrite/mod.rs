@@ -39,6 +39,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Encoder, InstructionInfoFactory};
 
 pub use flags::FlagHome;
+pub(crate) use groups::LONGEST as LONGEST_GROUP;
 pub use plan::HostInstructions;
 pub use recipe::Recipe;
 

@@ -84,6 +84,10 @@ impl CpuBus for Bus {
 
 /// Memory with the programs, and the first 16 MiB mapped where they are.
 fn memory(rounds: u32) -> Arc<GuestRam> {
+    with_program(&program(rounds))
+}
+
+fn with_program(program: &[u8]) -> Arc<GuestRam> {
     let ram = Arc::new(GuestRam::new(RAM).expect("small"));
     let put = |at: u64, bytes: &[u8]| ram.write(GuestPhys(at), bytes).expect("RAM");
     put(TABLES, &(TABLES + 0x1003).to_le_bytes());
@@ -91,7 +95,7 @@ fn memory(rounds: u32) -> Arc<GuestRam> {
     for n in 0..RAM >> 21 {
         put(TABLES + 0x2000 + 8 * n, &(n << 21 | 0x83).to_le_bytes());
     }
-    put(PROGRAM, &program(rounds));
+    put(PROGRAM, program);
     for n in 0..16 {
         put(SHARED + 64 * n, &RETURNS_A_SUM);
         put(OWN + 64 * n, &RETURNS_A_SUM);
@@ -320,4 +324,55 @@ fn instructions_are_counted_as_the_interpreter_counts_them() {
     assert_eq!(count(&Translator::new(Settings { counts: true, ..TINY })), expected);
     assert_eq!(count(&Translator::new(Settings { counts: true, ..Settings::default() })), expected);
     assert_eq!(count(&Translator::new(TINY)), None);
+}
+
+/// Writes a function, calls it, writes beside it in its page, and then all over it.
+#[rustfmt::skip]
+fn writes_beside_code(rounds: u32) -> Vec<u8> {
+    const PAGE: i32 = 0x40_0000;
+    const FUNCTION: i32 = 0xc00;
+    const BESIDE: i32 = 0x400;
+    let mut asm = VecAssembler::<X64Relocation>::new(PROGRAM as usize);
+    dynasm!(asm ; .arch x64
+        ; xor r15d, r15d
+        ; mov ebx, PAGE
+        ; mov r12d, rounds as i32
+        ; round:
+        ; mov BYTE [rbx + FUNCTION], 0xb8u8 as i8 // MOV EAX, R12D; RET
+        ; mov [rbx + FUNCTION + 1], r12d
+        ; mov BYTE [rbx + FUNCTION + 5], 0xc3u8 as i8
+        ; lea rbp, [rbx + FUNCTION]
+        ; mov ecx, 100
+        ; calls:
+        ; call rbp
+        ; add r15, rax
+        ; mov [rbx + BESIDE], ecx
+        ; add [rbx + BESIDE + 8], rcx
+        ; dec ecx
+        ; jnz <calls
+        ; lea rdi, [rbx + BESIDE]
+        ; mov ecx, FUNCTION - BESIDE + 0x100
+        ; mov eax, 0xc3
+        ; rep stosb
+        ; call rbp
+        ; add r15, rax
+        ; dec r12d
+        ; jnz <round
+        ; xor eax, eax
+        ; mov edx, RESULT.into()
+        ; out dx, al
+        ; hlt
+    );
+    asm.finalize().expect("it is complete")
+}
+
+#[test]
+fn what_is_written_beside_code_leaves_it_alone_and_what_is_written_all_over_it_does_not() {
+    const ROUNDS: u32 = 200;
+    let engine = Translator::default();
+    let (mut vcpu, bus) = processor(&engine, 0, &with_program(&writes_beside_code(ROUNDS)), &World::new());
+    let expected: u64 = (1..=u64::from(ROUNDS)).map(|n| 100 * n + 0xc3).sum();
+    assert_eq!(run(&mut *vcpu, &bus), expected);
+    let (interpreted, refused) = (counter(&*vcpu, "interpreted"), counter(&*vcpu, "refused"));
+    assert!(interpreted < u64::from(ROUNDS) * 40 && refused == 0, "{:?}", vcpu.counters());
 }
