@@ -97,6 +97,21 @@ impl SavedFlags {
     }
 }
 
+/// The end of one page and the start of the next, where an access to both finds them. As aligned as the longest access that
+/// must be.
+#[derive(Debug, Default)]
+#[repr(C, align(32))]
+pub struct Joint {
+    pub(crate) bytes: [u64; 2 * Self::HALF / 8],
+    /// The address of `bytes`.
+    pub(crate) address: u64,
+}
+
+impl Joint {
+    /// How much of each page: as long as an access can be.
+    pub(crate) const HALF: usize = 32;
+}
+
 /// What translated code needs beside the guest's own registers.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -148,6 +163,7 @@ pub struct Frame {
     pub is_alone: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
+    pub(crate) joint: Joint,
     /// For groups of accesses: how far the host's addresses are from the guest's.
     pub(crate) distances: [u64; 4],
     /// The host's stack pointer while the stack of returns is empty, and how far it may go down.
@@ -197,6 +213,7 @@ frame_offsets!(
     beside_code,
     is_alone,
     has_upper_halves,
+    joint,
     distances,
     return_elsewhere,
     return_base,

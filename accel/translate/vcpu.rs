@@ -187,16 +187,20 @@ impl<'a> Run<'a> {
         if std::mem::take(&mut cpu.frame.has_x87) == 0 {
             return;
         }
-        let old = std::mem::replace(&mut cpu.state.x87, x87::unload());
+        let (now, last) = x87::unload(self.code.gate.memory().base());
+        let old = std::mem::replace(&mut cpu.state.x87, now);
         let now = &mut cpu.state.x87;
         // Without an exception to be reported neither is remembered.
         (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
-        if now.instruction_pointer == old.instruction_pointer {
-            now.instruction_selector = old.instruction_selector;
-        } else if let Some(place) = self.regions.faulted_at(now.instruction_pointer) {
-            let insn = &place.block.payload[usize::from(place.site.insn)].insn;
-            let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
-            now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
+        match last.and_then(|last| self.regions.faulted_at(last)) {
+            Some(place) => {
+                let insn = &place.block.payload[usize::from(place.site.insn)].insn;
+                let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
+                now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
+            }
+            None => {
+                (now.instruction_pointer, now.instruction_selector) = (old.instruction_pointer, old.instruction_selector);
+            }
         }
     }
 

@@ -73,11 +73,7 @@ impl Work<'_> {
         let Some(n) = number(register) else { return Register::None };
         match home(n) {
             Home::Host(held) => as_wide(held, Register::RAX),
-            Home::Memory => {
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; gs mov Rq(spare), [at]);
-                as_wide(spare, Register::RAX)
-            }
+            Home::Memory => as_wide(self.borrow_register(n, spare), Register::RAX),
         }
     }
 
@@ -99,9 +95,18 @@ impl Work<'_> {
     /// Finds the bytes at the linear address in R10: afterwards they are at the sum of R10 and R11. Where neither the table
     /// nor what is behind it knows them the code is left at `site`. The host's flags are lost.
     pub(super) fn probe(&mut self, memory: MemoryUse, site: u8) {
+        self.probe_for(memory, site, true);
+    }
+
+    /// The same for code that goes on from there: the bytes are never found in two pages.
+    pub(super) fn probe_page(&mut self, memory: MemoryUse, site: u8) {
+        self.probe_for(memory, site, false);
+    }
+
+    fn probe_for(&mut self, memory: MemoryUse, site: u8, may_be_joint: bool) {
         let miss = self.look_up(memory);
         let table = miss.table;
-        self.refills.push(Refill { site, miss });
+        self.refills.push(Refill { site, miss, may_be_joint });
         dynasm!(self.code ; .arch x64 ; gs mov r11, [r11 + table + 8]);
     }
 
@@ -115,9 +120,12 @@ impl Work<'_> {
             false => (self.tables.read, RefillKind::Read),
         };
         let last = (PAGE - memory.size) as i32;
+        if self.has_bmi2 {
+            dynasm!(self.code ; .arch x64 ; rorx r11d, r10d, SHIFT);
+        } else {
+            dynasm!(self.code ; .arch x64 ; mov r11d, r10d ; shr r11d, SHIFT);
+        }
         dynasm!(self.code ; .arch x64
-            ; mov r11d, r10d
-            ; shr r11d, SHIFT
             ; and r11d, MASK
             ; gs sub r10, [r11 + table]
         );
@@ -176,12 +184,10 @@ impl Work<'_> {
     /// The way from a leader's probe that found nothing: where the page cannot be had, or the range runs into the next one,
     /// the code goes on at the instruction under way in a block without groups.
     pub(super) fn refill_group(&mut self, miss: &Miss) {
-        const LAST: i32 = PAGE as i32 - 1;
         let own = i32::from(self.source.page_offset) + i32::from(self.source.insns[self.number].start);
         let exit = self.out.exits.len() as u8;
         let site = self.site(SiteKind::Link { target: own, exit, is_grouped: false });
-        dynasm!(self.code ; .arch x64 ; cmp r10, LAST ; .bytes [0x0fu8, 0x86]); // JBE
-        let beyond = self.code.displacement();
+        let beyond = self.jump_beyond();
         self.find_page(site, miss);
         self.code.land(beyond);
         self.leave_flags_in_memory();
@@ -191,7 +197,18 @@ impl Work<'_> {
     /// The way from a probe that found nothing.
     pub(super) fn refill(&mut self, probe: &Refill) {
         self.code.land(probe.miss.jump);
+        if !probe.may_be_joint {
+            let beyond = self.jump_beyond();
+            self.stub(probe.site, beyond);
+        }
         self.find_page(probe.site, &probe.miss);
+    }
+
+    /// A jump for where the page is known, and the bytes run into the next one.
+    fn jump_beyond(&mut self) -> usize {
+        const LAST: i32 = PAGE as i32 - 1;
+        dynasm!(self.code ; .arch x64 ; cmp r10, LAST ; .bytes [0x0fu8, 0x86]); // JBE
+        self.code.displacement()
     }
 
     /// Has the page brought into the table, or the code left at `site`. What was found is looked at again, because the access
@@ -222,4 +239,6 @@ pub(super) struct Refill {
     /// Where the code is left otherwise.
     pub site: u8,
     miss: Miss,
+    /// Whether the bytes may be found in a copy where they lie in two pages.
+    may_be_joint: bool,
 }

@@ -20,6 +20,7 @@ mod buffer;
 mod control;
 mod flags;
 mod groups;
+mod kept;
 mod memory;
 mod native;
 mod plan;
@@ -47,6 +48,7 @@ use crate::{Layout, Tables};
 use buffer::Buffer;
 use flags::{Effect, Flags};
 use groups::Groups;
+use kept::Kept;
 use plan::{Plan, Step};
 
 /// One of the decoder's own instructions.
@@ -216,16 +218,20 @@ impl Rewriter {
             last.plan = Plan::InterpretLast;
         }
         let groups = if source.is_grouped { Groups::of(&steps, source.originals) } else { Groups::default() };
+        let kept = Kept::choose(&steps, source.originals, &groups);
         let mut work = Work {
             layout: &self.layout,
             tables: self.layout.tables[source.view],
             encoder: &mut self.encoder,
+            has_bmi2: self.host.has_bmi2(),
             source,
             code: Buffer::default(),
             out: Translation::default(),
             flags: flags::at_start(&steps),
             seen: flags::seen(&steps),
             groups,
+            kept,
+            resumes: Vec::new(),
             stubs: Vec::new(),
             detours: Vec::new(),
             refills: Vec::new(),
@@ -258,6 +264,7 @@ struct Work<'a> {
     layout: &'a Layout,
     tables: Tables,
     encoder: &'a mut Encoder,
+    has_bmi2: bool,
     source: Source<'a>,
     code: Buffer,
     out: Translation,
@@ -266,6 +273,9 @@ struct Work<'a> {
     /// For each instruction, and for the end: whether anybody can see the flags as they are before it.
     seen: Vec<bool>,
     groups: Groups,
+    kept: Kept,
+    /// Where code goes on with a register in R14: the site, the register, and the place.
+    resumes: Vec<(u8, u8, u32)>,
     /// Code to be put behind the block's own, before that of `stubs`.
     detours: Vec<Detour>,
     /// Code to be put behind the block's own: at this site's stub come the jumps with displacements here.
@@ -345,6 +355,7 @@ impl Work<'_> {
     }
 
     fn insn(&mut self, step: &Step) {
+        self.begin_kept();
         self.before_writing(step);
         self.emit(step);
         if matches!(step.effect, Effect::None | Effect::Reads) {
@@ -422,6 +433,7 @@ impl Work<'_> {
     fn interpret(&mut self) {
         let site = self.site(SiteKind::Interpret);
         self.leave_code(site);
+        self.kept.now = None;
         self.resume_here(site);
         // Whoever comes back brings the flags to both places.
         self.flags = Flags::BOTH;
@@ -448,6 +460,9 @@ impl Work<'_> {
         }
         let here = self.here();
         self.out.sites[usize::from(site)].resume = Some(here);
+        if let Some(n) = self.kept.now {
+            self.resumes.push((site, n, here));
+        }
     }
 
     fn leave_code(&mut self, site: u8) {
@@ -480,6 +495,12 @@ impl Work<'_> {
                 DetourKind::FullStack(back) => self.empty_returns(back),
                 DetourKind::UnknownReturn => self.return_elsewhere(),
             }
+        }
+        for (site, n, place) in std::mem::take(&mut self.resumes) {
+            let (here, at) = (self.here(), self.layout.gpr(n));
+            self.out.sites[usize::from(site)].resume = Some(here);
+            dynasm!(self.code ; .arch x64 ; gs mov r14, [at]);
+            self.code.jump_back(place as usize);
         }
         for probe in std::mem::take(&mut self.refills) {
             self.refill(&probe);

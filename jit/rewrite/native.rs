@@ -26,7 +26,7 @@ impl Work<'_> {
         let (bytes, flags) = (self.here() as usize, self.flags);
         let x87 = (self.has_x87, self.has_x87_page);
         let (sites, numbers, rows) = (self.out.sites.len(), self.out.site_numbers.len(), self.out.rows.len());
-        let detours = self.detours.len();
+        let (detours, resumes, kept) = (self.detours.len(), self.resumes.len(), self.kept.now);
         if self.try_native(step).is_err() {
             // The host cannot be given it in this form.
             self.code.truncate(bytes);
@@ -34,6 +34,8 @@ impl Work<'_> {
             self.out.site_numbers.truncate(numbers);
             self.out.rows.truncate(rows);
             self.detours.truncate(detours);
+            self.resumes.truncate(resumes);
+            self.kept.now = kept;
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
             self.refills.retain(|probe| usize::from(probe.site) < sites);
             self.flags = flags;
@@ -73,8 +75,9 @@ impl Work<'_> {
                     let miss = *site.insert(self.miss());
                     self.address()?;
                     self.probe(memory, miss);
-                    let has_r14 = !self.groups.has_register_at(self.number);
-                    let is_folded = borrowed.len() > usize::from(has_r14) || self.loses_r11_before(step.effect);
+                    let has_r14 = !self.needs_r14();
+                    let others = borrowed.iter().filter(|one| !self.is_kept(one.guest)).count();
+                    let is_folded = others > usize::from(has_r14) || self.loses_r11_before(step.effect);
                     if is_folded {
                         dynasm!(self.code ; .arch x64 ; lea r10, [r10 + r11]);
                     }
@@ -92,12 +95,11 @@ impl Work<'_> {
                 }
             },
         };
-        debug_assert!(borrowed.len() <= spare.len(), "an instruction that names more registers in memory than there are others");
-        for (one, host) in borrowed.iter_mut().zip(spare) {
-            one.host = *host;
+        let mut spare = spare.iter();
+        for one in &mut borrowed {
+            one.host = if self.is_kept(one.guest) { R14 } else { spare.next().copied().unwrap_or(R14) };
             if one.is_read {
-                let at = self.layout.gpr(one.guest);
-                dynasm!(self.code ; .arch x64 ; gs mov Rq(one.host), [at]);
+                self.borrow_register(one.guest, one.host);
             }
         }
         for n in 0..insn.op_count() {
@@ -110,8 +112,7 @@ impl Work<'_> {
         }
         self.encode(&insn)?;
         for one in borrowed.iter().filter(|one| one.is_written) {
-            let at = self.layout.gpr(one.guest);
-            dynasm!(self.code ; .arch x64 ; gs mov [at], Rq(one.host));
+            self.return_register(one.guest, one.host);
         }
         self.after(step.effect);
         if let Some(site) = site {
@@ -180,11 +181,9 @@ impl Work<'_> {
             (Home::Memory, 2) => {
                 let at = self.layout.gpr(n);
                 dynasm!(self.code ; .arch x64 ; gs mov [at], r10w);
+                self.kept.now = self.kept.now.filter(|kept| *kept != n);
             }
-            (Home::Memory, _) => {
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; gs mov [at], r10);
-            }
+            (Home::Memory, _) => self.return_register(n, R10),
         }
         Ok(())
     }

@@ -160,6 +160,11 @@ impl HostInstructions {
         Self(features.into())
     }
 
+    /// Whether our own code may use BMI2.
+    pub(super) fn has_bmi2(&self) -> bool {
+        self.0[CpuidFeature::BMI2 as usize]
+    }
+
     fn execute(&self, insn: &Instruction) -> bool {
         insn.cpuid_features().iter().all(|feature| self.0[*feature as usize])
     }

@@ -39,7 +39,7 @@ impl Work<'_> {
         let site = self.miss();
         dynasm!(self.code ; .arch x64 ; lea r10, [Rq(RSP) + displacement]);
         self.probe(memory, site);
-        let spare = (!self.groups.has_register_at(self.number)).then_some(R14);
+        let spare = (!self.needs_r14()).then_some(R14);
         Spot { base: R10, index: R11, displacement: 0, spare, site: Some(site) }
     }
 
@@ -65,7 +65,11 @@ impl Work<'_> {
                 }
                 Some((n, Home::Memory)) => {
                     let at = self.layout.gpr(n);
-                    match spare {
+                    match spare.filter(|_| !self.is_kept(n)) {
+                        None if self.is_kept(n) => {
+                            let held = self.borrow_register(n, R14);
+                            dynasm!(self.code ; .arch x64 ; mov [Rq(base) + Rq(index) + displacement], Rq(held));
+                        }
                         Some(spare) => dynasm!(self.code ; .arch x64
                             ; gs mov Rq(spare), [at]
                             ; mov [Rq(base) + Rq(index) + displacement], Rq(spare)
@@ -118,12 +122,9 @@ impl Work<'_> {
                 dynasm!(self.code ; .arch x64 ; mov Rq(held), [Rq(base) + Rq(index) + displacement] ; lea r15, [r15 + 8]);
             }
             Home::Memory => {
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64
-                    ; mov r10, [Rq(base) + Rq(index) + displacement]
-                    ; gs mov [at], r10
-                    ; lea r15, [r15 + 8]
-                );
+                dynasm!(self.code ; .arch x64 ; mov r10, [Rq(base) + Rq(index) + displacement]);
+                self.return_register(n, R10);
+                dynasm!(self.code ; .arch x64 ; lea r15, [r15 + 8]);
             }
         }
         self.end_spot(spot);

@@ -41,11 +41,11 @@ impl Work<'_> {
         let again = self.here();
         if is_move {
             dynasm!(self.code ; .arch x64 ; mov r10, rsi);
-            self.probe(MemoryUse { size: 1 << log, is_write: false }, site);
+            self.probe_page(MemoryUse { size: 1 << log, is_write: false }, site);
             dynasm!(self.code ; .arch x64 ; add r10, r11 ; gs mov [scratch], r10);
         }
         dynasm!(self.code ; .arch x64 ; mov r10, rdi);
-        self.probe(MemoryUse { size: 1 << log, is_write: true }, site);
+        self.probe_page(MemoryUse { size: 1 << log, is_write: true }, site);
         // A page that was found for what is written beside its code is not found for all of it.
         let beside_code = self.layout.beside_code();
         dynasm!(self.code ; .arch x64

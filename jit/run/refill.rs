@@ -11,8 +11,11 @@ use dynasm::dynasm;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
 use super::{HostFeatures, entry::Asm};
+use dragoman_state::PAGE_SIZE;
+
 use crate::{
     Layout, RefillKind,
+    layout::Joint,
     pages::{Entry, Line},
     rewrite::LONGEST_GROUP,
 };
@@ -35,11 +38,12 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
         RefillKind::Write => tables.write,
     };
     let may = i32::from(Line::may(view, kind as usize));
-    let (ours, walk, leave) = (asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label());
+    let (ours, walk, leave, beyond) =
+        (asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label());
     dynasm!(asm ; .arch x64
         // The page is known: the access runs into the next one.
         ; cmp r10, OFFSET
-        ; jbe >beyond
+        ; jbe =>beyond
         ; push rax ; push rcx ; push rdx
         ; gs add r10, [r11 + table]
         ; gs inc QWORD [layout.missed()]
@@ -101,7 +105,12 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
         ; done:
         ; pop rdx ; pop rcx ; pop rax
         ; ret
-        ; beyond:
+        ; =>beyond
+    );
+    if kind == RefillKind::Read {
+        emit_join(asm, layout, table);
+    }
+    dynasm!(asm ; .arch x64
         ; mov r11d, [rsp + 8]
         ; gs jmp QWORD [layout.exit()]
         ; =>walk
@@ -145,6 +154,48 @@ fn emit_beside_code(asm: &mut Asm, layout: &Layout, table: i32, leave: DynamicLa
         ; gs inc QWORD [layout.refilled()]
         ; pop rdx ; pop rcx ; pop rax
         ; ret
+    );
+}
+
+/// Joins the end of the page whose entry is at R11 to the start of the next one, where the table knows that, and has the probe
+/// find there what lies across: it comes out of the comparison and of the load behind it as if the joint were a page. Runs off
+/// its end where the next page is not known.
+#[rustfmt::skip]
+fn emit_join(asm: &mut Asm, layout: &Layout, table: i32) {
+    const SIZE: i32 = PAGE_SIZE as i32;
+    const HALF: i32 = Joint::HALF as i32;
+    let unknown = asm.new_dynamic_label();
+    let bytes = layout.joint() + offset_of!(Joint, bytes) as i32;
+    let address = layout.joint() + offset_of!(Joint, address) as i32;
+    dynasm!(asm ; .arch x64
+        ; push rax ; push rcx ; push rdx
+        ; lea ecx, [r11 + size_of::<Entry>() as i32]
+        ; and ecx, Entry::MASK as i32
+        ; gs mov rax, [r11 + table]
+        ; add rax, SIZE
+        ; gs cmp rax, [rcx + table]
+        ; jne =>unknown
+        ; gs mov rdx, [r11 + table + PAGE]
+        ; gs mov rcx, [rcx + table + PAGE]
+    );
+    for at in (0..HALF).step_by(8) {
+        dynasm!(asm ; .arch x64
+            ; mov rax, [rdx + SIZE - HALF + at]
+            ; gs mov [bytes + at], rax
+            ; mov rax, [rcx + at]
+            ; gs mov [bytes + HALF + at], rax
+        );
+    }
+    dynasm!(asm ; .arch x64
+        ; rdgsbase rax
+        ; add rax, bytes
+        ; gs mov [address], rax
+        ; sub r10, SIZE - HALF
+        ; mov r11, address - table - PAGE
+        ; pop rdx ; pop rcx ; pop rax
+        ; ret
+        ; =>unknown
+        ; pop rdx ; pop rcx ; pop rax
     );
 }
 
