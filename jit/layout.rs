@@ -158,6 +158,13 @@ pub struct Frame {
     pub has_x87: u32,
     /// Not zero while an interrupt waits that is let in as soon as RFLAGS.IF is set.
     pub waits: u32,
+    /// How many instructions translated code has executed, where it counts them.
+    pub executed: u64,
+    /// What stands for an entry of the table of writable pages until the next access: a page that holds code, but not where
+    /// it is being written.
+    pub(crate) beside_code: [u64; 2],
+    /// Not zero where no other processor can make code of what this one is about to write.
+    pub is_alone: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
     pub(crate) joint: Joint,
@@ -212,6 +219,9 @@ frame_offsets!(
     x87_pointer,
     has_x87,
     waits,
+    executed,
+    beside_code,
+    is_alone,
     has_upper_halves,
     joint,
     distances,
@@ -381,6 +391,14 @@ impl JumpCache {
     /// Forgets what leads to any of `code`, which is sorted.
     pub fn forget_code(&mut self, code: &[u64]) {
         self.forget_where(|_, known| code.binary_search(&known).is_ok());
+    }
+
+    /// Forgets that RIP `target` is the host code at `code`, where that is remembered.
+    pub fn forget_one(&mut self, target: u64, code: u64) {
+        let slot = Self::slot(target);
+        if self.targets[slot] == target && self.code[slot] == code {
+            self.targets[slot] = Self::EMPTY[slot];
+        }
     }
 
     /// Forgets what leads to any of `code`.

@@ -414,6 +414,15 @@ impl Mmu {
         }
     }
 
+    /// Whether the code at the physical address `at` is `bytes`, of which there are as many as [`Mmu::read_code`] may read, 512
+    /// at most.
+    pub fn is_code(&self, at: GuestPhys, bytes: &[u8]) -> bool {
+        let mut now = [0; 512];
+        let now = &mut now[..bytes.len()];
+        self.read_code(at, now);
+        now == bytes
+    }
+
     /// Reads eight bytes at the aligned physical address `at`; zero where there is no memory.
     pub fn read_physical(&self, at: GuestPhys) -> u64 {
         Walked::new(&self.ram, Marks::All).read_entry(at)

@@ -1,5 +1,7 @@
 //! What translated code does without leaving it, where no single instruction shows it.
 
+mod processors;
+
 use dragoman_jit::pages::Entry;
 use dragoman_state::{Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, PAGE_SIZE, RFlags, Segment, VcpuState, Xcr0};
 

@@ -11,13 +11,14 @@ use dragoman_frontend::{
 };
 use dragoman_jit::{
     Frame, GuestTime, JumpCache, SavedFlags,
-    cache::{Key, Refused},
+    cache::{Key, Refused, Targets},
     rewrite::{FlagHome, HostInstructions, Pointer, Recipe, Rewriter, Site, SiteKind, Source},
     run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
 use super::{
+    Settings,
     code::{Code, Place, Regions, Translated},
     exits::Exits,
     heat::Heat,
@@ -68,17 +69,17 @@ pub(super) struct TranslatedVcpu {
     exits: Exits,
     /// As they were when the jump caches were last known to be right.
     regions: Regions,
-    steps: bool,
+    settings: Settings,
 }
 
 impl TranslatedVcpu {
-    /// A processor in its power-on state. `steps` is whether steps are translated too.
-    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, steps: bool) -> Self {
+    /// A processor in its power-on state.
+    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, settings: Settings) -> Self {
         // Others keep the address of every operand, of which the host says nothing that is the guest's.
         let has_x87 = context.model.has(Feature::FdpExceptionOnly);
         let mut inner = InterpretedVcpu::new(id, context);
         inner.overwritten = Some(Vec::new());
-        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
+        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87)).counting(settings.counts);
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         if time::has_steady_ticks() {
@@ -88,7 +89,7 @@ impl TranslatedVcpu {
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
         let (regions, jumps_mode) = (code.cache.view(), Mode::default());
         let splits = Splits([GuestPhys(u64::MAX); Splits::SLOTS]);
-        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, jumps_mode, exits: Exits::default(), regions, steps }
+        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, jumps_mode, exits: Exits::default(), regions, settings }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
@@ -245,6 +246,7 @@ impl<'a> Run<'a> {
         let mut arrival = self.arrive(vcpu);
         if let Arrival::LoadX87(place) = &arrival {
             if let Some(code) = place.resume().filter(|_| Self::load_x87(vcpu)) {
+                Self::count_again(vcpu, place);
                 self.enter(vcpu, code);
                 arrival = self.arrive(vcpu);
             }
@@ -308,10 +310,19 @@ impl<'a> Run<'a> {
         let is_only_user = vcpu.cpu.context.world.is_single();
         let mut stale = Vec::new();
         for (at, length) in overwritten.iter().copied() {
+            let mut was_translated = false;
             let is_gone = self.code.cache.invalidate(at, length, |block| {
                 self.heat.cool(&block.key);
-                stale.push(block.from_jump);
+                match block.targets() {
+                    Targets::None => {}
+                    Targets::One(rip) => self.jumps.iter_mut().for_each(|jumps| jumps.forget_one(rip, block.from_jump)),
+                    Targets::Several => stale.push(block.from_jump),
+                }
+                was_translated = true;
             });
+            if !was_translated {
+                self.heat.overwritten(at, false);
+            }
             if is_only_user && is_gone && !vcpu.blocks.has_any_of(at) {
                 tracker.clear_code(at.page());
             }
@@ -330,7 +341,10 @@ impl<'a> Run<'a> {
         match self.arrive(vcpu) {
             Arrival::Interpret(place) => self.interpret(vcpu, &place),
             Arrival::LoadX87(place) => match place.resume().filter(|_| Self::load_x87(vcpu)) {
-                Some(code) => Next::Code(code),
+                Some(code) => {
+                    Self::count_again(vcpu, &place);
+                    Next::Code(code)
+                }
                 None => match self.interpret(vcpu, &place) {
                     // What lies there is the instruction that was just executed.
                     Next::Code(_) => Next::Leave(BlockEnd::Done),
@@ -347,6 +361,7 @@ impl<'a> Run<'a> {
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 self.follow(vcpu, at, true, |run, block, is_global| {
                     run.jumps[view].learn(at, block.from_jump, is_global);
+                    block.jumped_to(at);
                     block.with_saved_flags
                 })
             }
@@ -366,6 +381,8 @@ impl<'a> Run<'a> {
         if number != Site::FAULTED {
             self.exits.count(place.site.kind);
         }
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_sub(place.counted_ahead());
         self.take_flags(vcpu, place.site.flags);
         Self::take_pointer(vcpu, &place);
         let shadow = &mut vcpu.cpu.state.events.shadow;
@@ -390,6 +407,8 @@ impl<'a> Run<'a> {
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
                     let rsp = &mut vcpu.cpu.state.gpr[Gpr::RSP];
                     *rsp = rsp.wrapping_sub(i64::from(moved) as u64);
+                    let executed = &mut vcpu.cpu.frame.executed;
+                    *executed = executed.wrapping_sub(place.counts().into());
                     return Arrival::Interpret(place);
                 }
                 Arrival::Jump(at)
@@ -455,6 +474,12 @@ impl<'a> Run<'a> {
         cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
     }
 
+    /// Code goes on behind `place`: what it had counted of what is behind, and what was taken back, counts again.
+    fn count_again(vcpu: &mut InterpretedVcpu, place: &Place) {
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_add(place.counted_behind());
+    }
+
     /// Executes the instruction at `place`.
     fn interpret(&mut self, vcpu: &mut InterpretedVcpu, place: &Place) -> Next {
         let cpu = &mut vcpu.cpu;
@@ -499,7 +524,10 @@ impl<'a> Run<'a> {
         // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
         let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
-            Some(address) if goes_on => Next::Code(address),
+            Some(address) if goes_on => {
+                Self::count_again(vcpu, place);
+                Next::Code(address)
+            }
             None if goes_on => self.go_on(vcpu),
             _ => Next::Leave(BlockEnd::Done),
         }
@@ -554,6 +582,7 @@ impl<'a> Run<'a> {
         }
         self.follow(vcpu, at, true, |run, block, is_global| {
             run.jumps[view].learn(at, block.from_jump, is_global);
+            block.jumped_to(at);
             block.with_saved_flags
         })
     }
@@ -577,7 +606,10 @@ impl<'a> Run<'a> {
                         cpu.state.rip = this;
                         Next::Leave(BlockEnd::Fault(fault))
                     }
-                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => Next::Code(address),
+                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => {
+                        Self::count_again(vcpu, place);
+                        Next::Code(address)
+                    }
                     (Ok(()), _) => Next::Leave(BlockEnd::Done),
                 };
             }
@@ -614,8 +646,7 @@ impl<'a> Run<'a> {
         let mut window = [0; WINDOW];
         let room = PAGE_SIZE as usize - key.at.page_offset();
         let bytes = &mut window[..room.min(WINDOW)];
-        // Others may be writing the page while it becomes code: what is read counts only once it is tracked.
-        self.track(vcpu, key.at, bytes.len() as u64);
+        vcpu.cpu.watch_code(key.at);
         let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
         let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
@@ -625,6 +656,12 @@ impl<'a> Run<'a> {
                 return None;
             }
         };
+        let length = u64::from(block.length);
+        vcpu.cpu.context.ram.tracker().mark_code(key.at, length);
+        // Others may have written while nobody told of this code; from here on they are told.
+        if !vcpu.cpu.mmu.is_code(key.at, &bytes[..length as usize]) {
+            return None;
+        }
         let source = Source {
             insns: &block.insns,
             originals: &originals,
@@ -634,7 +671,7 @@ impl<'a> Run<'a> {
             is_grouped: key.is_grouped,
         };
         let translation = self.rewriter.rewrite(source);
-        let (table, length) = (&vcpu.table, u64::from(block.length));
+        let table = &vcpu.table;
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
         match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
             Ok(block) => Some(block),
@@ -646,35 +683,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn track(&self, vcpu: &mut InterpretedVcpu, at: GuestPhys, length: u64) {
-        if vcpu.cpu.context.ram.tracker().mark_code(at, length) {
-            vcpu.cpu.mmu.protect(at.page());
-        }
-    }
-
     /// Has the blocks forgotten that were translated longest ago. Whoever is in code then leaves it first.
     fn make_room(&self, vcpu: &mut InterpretedVcpu) {
-        let context = &vcpu.cpu.context;
-        if context.world.is_single() {
-            for page in self.code.cache.reuse(self.regions) {
-                if !vcpu.blocks.has_any_of(page) {
-                    context.ram.tracker().clear_code(page);
-                }
+        let unused = vcpu.cpu.alone(|_| self.code.cache.reuse(self.regions));
+        if vcpu.cpu.context.world.is_single() {
+            for page in unused.into_iter().filter(|page| !vcpu.blocks.has_any_of(*page)) {
+                vcpu.cpu.context.ram.tracker().clear_code(page);
             }
-        } else {
-            context.world.alone(|| self.code.cache.reuse(self.regions));
         }
     }
 }
 
 impl Vcpu for TranslatedVcpu {
     fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
+        self.inner.cpu.frame.is_alone = self.inner.cpu.context.world.is_single().into();
         let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
         inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| parts.start().run(vcpu)))
     }
 
     fn step(&mut self) -> Result<ExitReason, AccelError> {
-        if !self.steps {
+        if !self.settings.steps {
             return self.inner.step();
         }
         let (inner, mut parts) = self.parts(1);
@@ -690,7 +718,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn instructions(&self) -> u64 {
-        self.inner.instructions()
+        self.inner.instructions().wrapping_add(self.inner.cpu.frame.executed)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -707,7 +735,8 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        // Translated code counts nothing, and notes no branches.
-        Trace { instructions: None, branches: Vec::new(), ..self.inner.trace() }
+        // Translated code notes no branches.
+        let instructions = self.settings.counts.then(|| self.instructions());
+        Trace { instructions, branches: Vec::new(), ..self.inner.trace() }
     }
 }

@@ -25,7 +25,7 @@ use std::{
 use dragoman_frontend::decode::Mode;
 use dragoman_state::GuestPhys;
 
-pub use block::{Block, Left};
+pub use block::{Block, Left, Targets};
 use index::{Index, KeyHasher};
 pub use region::View;
 use region::{Division, Region};
@@ -182,8 +182,18 @@ impl<P> CodeCache<P> {
         payload: P,
         overwrites: u64,
     ) -> Result<&'a Block<P>, Refused> {
-        let Translation { mut code, with_host_flags, with_saved_flags, with_recipe, from_jump, sites, site_numbers, exits, rows } =
-            translation;
+        let Translation {
+            mut code,
+            with_host_flags,
+            with_saved_flags,
+            with_recipe,
+            from_jump,
+            sites,
+            site_numbers,
+            exits,
+            rows,
+            counted,
+        } = translation;
         let mut guarded = self.lock();
         if overwrites != self.overwrites() || !self.is_current(view) {
             return Err(Refused::Stale);
@@ -217,6 +227,8 @@ impl<P> CodeCache<P> {
             sites,
             exits,
             rows,
+            counted,
+            jumped_to: AtomicU64::new(0),
             is_forgotten: AtomicBool::new(false),
             payload,
         };
@@ -232,7 +244,11 @@ impl<P> CodeCache<P> {
     /// Has the exit at the site numbered `number` go straight to the block of `target` from now on.
     pub fn link(&self, view: &View<P>, number: u32, target: &Key) {
         let mut guarded = self.lock();
-        let Some(Left { block, site }) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
+        let Some(left) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
+        if !left.can_be_linked() {
+            return;
+        }
+        let Left { block, site } = left;
         let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }) = site.kind else { return };
         let is_target = |id| view.block(id).is_some_and(|block| block.key == *target && block.is_known());
         let Some(to) = self.index.find(target, is_target) else { return };
@@ -291,12 +307,16 @@ impl<P> CodeCache<P> {
                 self.point(source, exit, source.base + u64::from(source.exits[usize::from(exit)].stub));
             }
         }
-        for to in out.into_iter().flatten() {
-            if let Some(links) = guarded.links(to) {
+        for to in out.iter().flatten() {
+            if let Some(links) = guarded.links(*to) {
                 links.from.retain(|(source, _)| *source != id);
             }
         }
         let Some(block) = guarded.view.block(id) else { return };
+        // Whoever is still in it must not come from there to what is forgotten later.
+        for (exit, stub) in block.exits.iter().enumerate().filter(|(exit, _)| out.get(*exit).is_some_and(Option::is_some)) {
+            self.point(block, exit as u8, block.base + u64::from(stub.stub));
+        }
         block.is_forgotten.store(true, Ordering::Release);
         let (key, page) = (block.key, block.key.at.page_number());
         if self.index.remove(&key, id) {

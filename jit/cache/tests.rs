@@ -41,6 +41,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
             recipe: None,
         }],
         rows: Vec::new(),
+        counted: Vec::new(),
     }
 }
 
@@ -83,7 +84,9 @@ fn a_link_is_made_to_the_way_in_that_fits_the_flags_and_taken_back_with_its_targ
     assert!(cache.find(&view, &key(0x1020)).is_none());
     let left = view.left_at(number(&memory, target)).expect("another processor may still be in it");
     assert_eq!(left.block.payload, "c");
+    assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "nor does it lead anywhere");
     cache.link(&view, number(&memory, target), &key(0x1000));
+    assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "ever again");
     assert_eq!(cache.counts().invalidated, 1);
 }
 

@@ -40,6 +40,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Encoder, InstructionInfoFactory};
 
 pub use flags::FlagHome;
+pub(crate) use groups::LONGEST as LONGEST_GROUP;
 pub use plan::HostInstructions;
 pub use recipe::Recipe;
 
@@ -205,6 +206,9 @@ pub struct Translation {
     pub exits: Vec<Exit>,
     /// What may fault, by rising `start`.
     pub rows: Vec<Row>,
+    /// Where the stretches of instructions end that the code counts as executed at their start, rising; none where it does
+    /// not count.
+    pub counted: Vec<u8>,
 }
 
 /// Translates blocks for one kind of processor.
@@ -213,12 +217,19 @@ pub struct Rewriter {
     host: HostInstructions,
     infos: InstructionInfoFactory,
     encoder: Encoder,
+    counts: bool,
 }
 
 impl Rewriter {
     /// A rewriter for processors of `layout` on a host that executes `host`.
     pub fn new(layout: Layout, host: HostInstructions) -> Self {
-        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64) }
+        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64), counts: false }
+    }
+
+    /// Has the code count the instructions that it executes in [`Frame::executed`](crate::Frame::executed), or not.
+    #[must_use]
+    pub fn counting(self, counts: bool) -> Self {
+        Self { counts, ..self }
     }
 
     /// Translates a block of 64-bit code.
@@ -256,6 +267,13 @@ impl Rewriter {
         };
         work.ways_in();
         for (n, step) in steps.iter().enumerate() {
+            let is_stretch = n == 0 || steps[n - 1].plan == Plan::Branch;
+            if self.counts && is_stretch {
+                work.count(
+                    n,
+                    steps[n..].iter().position(|step| step.plan == Plan::Branch).map_or(steps.len(), |end| n + end + 1),
+                );
+            }
             (work.number, work.touches_x87) = (n, step.touches_x87);
             work.insn(step);
         }
@@ -362,6 +380,14 @@ impl Work<'_> {
             self.out.with_recipe = Some((self.here(), forbidden));
             self.flags = Flags::TOLD;
         }
+    }
+
+    /// Counts the instructions from number `start` up to number `end` as executed. The flags stay where they are.
+    fn count(&mut self, start: usize, end: usize) {
+        let executed = self.layout.executed();
+        let more = (end - start) as i32;
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [executed] ; lea r11, [r11 + more] ; gs mov [executed], r11);
+        self.out.counted.push(end as u8);
     }
 
     fn insn(&mut self, step: &Step) {

@@ -8,7 +8,7 @@
 use std::mem::offset_of;
 
 use dynasm::dynasm;
-use dynasmrt::{DynasmApi, DynasmLabelApi};
+use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
 use super::{HostFeatures, entry::Asm};
 use dragoman_state::PAGE_SIZE;
@@ -17,6 +17,7 @@ use crate::{
     Layout, RefillKind,
     layout::Joint,
     pages::{Entry, Line},
+    rewrite::LONGEST_GROUP,
 };
 
 /// Where the entry's second half is.
@@ -84,7 +85,7 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
             ; shr rdx, OFFSET_BITS - 3
             ; gs add rdx, [second.code]
             ; cmp QWORD [rdx], 0
-            ; jne =>leave
+            ; jne >code
         ),
     }
     dynasm!(asm ; .arch x64
@@ -112,11 +113,44 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
         ; =>walk
     );
     emit_walk(asm, layout, host, view, kind, table);
+    if kind == RefillKind::Write {
+        dynasm!(asm ; .arch x64 ; jmp =>leave ; code:);
+        emit_beside_code(asm, layout, table, leave);
+    }
     dynasm!(asm ; .arch x64
         ; =>leave
         ; pop rdx ; pop rcx ; pop rax
         ; mov r11d, [rsp + 8]
         ; gs jmp QWORD [layout.exit()]
+    );
+}
+
+/// Returns to the probe for a write to a page that holds code, at the linear address in R10, where what is written is far from
+/// any. RAX is the page's linear address, RCX its line, RDX where its word of granules is. The page is not remembered: the
+/// probe finds it in a place that is no entry of its table.
+#[rustfmt::skip]
+fn emit_beside_code(asm: &mut Asm, layout: &Layout, table: i32, leave: DynamicLabel) {
+    const GRANULE_BITS: i8 = 6;
+    // More of them than one probe is for.
+    const NEAR: i32 = (1 << (LONGEST_GROUP / 64 + 1)) - 1;
+    let entry = layout.beside_code();
+    dynasm!(asm ; .arch x64
+        ; gs cmp DWORD [layout.is_alone()], 0
+        ; je =>leave
+        ; mov rcx, [rcx + offset_of!(Line, host) as i32]
+        ; gs mov [entry], rax
+        ; gs mov [entry + PAGE], rcx
+        ; mov rdx, [rdx]
+        ; mov rcx, r10
+        ; shr rcx, GRANULE_BITS
+        ; shr rdx, cl
+        ; test edx, NEAR
+        ; jnz =>leave
+        ; sub r10, rax
+        ; mov r11, entry - table
+        ; gs inc QWORD [layout.refilled()]
+        ; pop rdx ; pop rcx ; pop rax
+        ; ret
     );
 }
 
