@@ -282,6 +282,8 @@ impl<'a> Run<'a> {
         (cpu.frame.flags, cpu.frame.recipe) = (SavedFlags::of(cpu.state.rflags), 0);
         let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
         cpu.frame.has_upper_halves = u32::from(halves != 0);
+        // Translated code notes no branches.
+        cpu.branches.forget();
         self.code.gate.enter(cpu, code);
     }
 
@@ -735,8 +737,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        // Translated code notes no branches.
         let instructions = self.settings.counts.then(|| self.instructions());
-        Trace { instructions, branches: Vec::new(), ..self.inner.trace() }
+        Trace { instructions, ..self.inner.trace() }
     }
 }
