@@ -59,6 +59,8 @@ pub struct Tables {
     pub read: i32,
     /// The same of pages that can be written.
     pub write: i32,
+    /// The same of pages that code can be fetched from, by physical address; the highest bit of that means something else.
+    pub fetch: i32,
     /// How far from the entries of a table a bit for each lies: set where the page is not global.
     pub local: i32,
     /// A byte that becomes 1 when anything is put into a table.

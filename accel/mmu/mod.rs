@@ -198,6 +198,7 @@ impl Mmu {
         Tables {
             read: place(view + offset_of!(View, read) + Table::ENTRIES),
             write: place(view + offset_of!(View, write) + Table::ENTRIES),
+            fetch: place(view + offset_of!(View, fetch) + Table::ENTRIES),
             local: Table::LOCAL as i32,
             is_used: place(view + offset_of!(View, is_used)),
         }

@@ -25,7 +25,13 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         with_host_flags: 0,
         with_saved_flags: 1,
         from_jump: 2,
-        sites: vec![Site { kind: SiteKind::Link { target, exit: 0, is_grouped: true }, insn: 0, flags, touches_x87: false, resume: None }],
+        sites: vec![Site {
+            kind: SiteKind::Link { target, exit: 0, is_grouped: true },
+            insn: 0,
+            flags,
+            touches_x87: false,
+            resume: None,
+        }],
         exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags } }],
         rows: Vec::new(),
     }

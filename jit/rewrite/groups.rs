@@ -87,9 +87,9 @@ impl Groups {
 
     /// Whether R14 holds something at instruction `n`, or after it.
     pub fn has_register_at(&self, n: usize) -> bool {
-        self.all.iter().any(|group| {
-            group.members > 1 && group.distance == Distance::Register && group.first <= n && n <= group.last
-        })
+        self.all
+            .iter()
+            .any(|group| group.members > 1 && group.distance == Distance::Register && group.first <= n && n <= group.last)
     }
 
     /// Decides where each group's distance is: the largest come first. One without others, or without a place, is none.
@@ -239,7 +239,8 @@ fn moved(step: &Step, insn: &Instruction, base: u8) -> Option<i64> {
         Plan::Address | Plan::Native => {}
         _ => return None,
     }
-    let is_base = insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() && number(insn.op0_register()) == Some(base);
+    let is_base =
+        insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() && number(insn.op0_register()) == Some(base);
     if !is_base {
         return None;
     }

@@ -31,10 +31,12 @@ mod rflags;
 mod stack;
 mod strings;
 mod system;
+mod tail;
 #[cfg(test)]
 mod tests;
 
 use dragoman_frontend::decode::Insn;
+use dragoman_state::GuestPhys;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 use iced_x86::{Encoder, InstructionInfoFactory};
@@ -60,7 +62,7 @@ pub struct Source<'a> {
     pub insns: &'a [Insn],
     /// The same in the decoder's form.
     pub originals: &'a [Original],
-    /// Where in its page the first byte lies. The last byte lies in the same page.
+    /// Where in its page the first byte lies. The last byte lies in the same page, but for [`Source::tail`].
     pub page_offset: u16,
     /// Which of [`Layout::tables`] the code accesses memory through.
     pub view: usize,
@@ -68,6 +70,8 @@ pub struct Source<'a> {
     pub cpl: u8,
     /// Whether one probe may find what several instructions access.
     pub is_grouped: bool,
+    /// The page that the only instruction ends in, where that is another than it begins in.
+    pub tail: Option<GuestPhys>,
 }
 
 /// What is done at a place where translated code is left.
@@ -96,6 +100,12 @@ pub enum SiteKind {
     },
     /// Somebody wants attention; the code goes on at this offset.
     Attend {
+        /// As above.
+        target: i32,
+    },
+    /// What lies behind the page is not known to be what the instruction at this offset was translated from: it is executed
+    /// elsewhere, from what is there now.
+    Tail {
         /// As above.
         target: i32,
     },
@@ -181,6 +191,8 @@ pub struct Translation {
     pub exits: Vec<Exit>,
     /// What may fault, by rising `start`.
     pub rows: Vec<Row>,
+    /// As in [`Source::tail`].
+    pub tail: Option<GuestPhys>,
 }
 
 /// Translates blocks for one kind of processor.
@@ -208,6 +220,8 @@ impl Rewriter {
         }
         let groups = if source.is_grouped { Groups::of(&steps, source.originals) } else { Groups::default() };
         let kept = Kept::choose(&steps, source.originals, &groups);
+        let mut seen = flags::seen(&steps);
+        seen[0] |= source.tail.is_some();
         let mut work = Work {
             layout: &self.layout,
             tables: self.layout.tables[source.view],
@@ -215,9 +229,9 @@ impl Rewriter {
             has_bmi2: self.host.has_bmi2(),
             source,
             code: Buffer::default(),
-            out: Translation::default(),
-            flags: flags::at_start(&steps),
-            seen: flags::seen(&steps),
+            out: Translation { tail: source.tail, ..Translation::default() },
+            flags: if source.tail.is_some() { Flags::MEMORY } else { flags::at_start(&steps) },
+            seen,
             groups,
             kept,
             resumes: Vec::new(),
@@ -230,6 +244,9 @@ impl Rewriter {
             has_x87_page: false,
         };
         work.ways_in();
+        if let Some(tail) = source.tail {
+            work.require_tail(tail);
+        }
         for (n, step) in steps.iter().enumerate() {
             (work.number, work.touches_x87) = (n, step.touches_x87);
             work.insn(step);

@@ -57,7 +57,10 @@ impl Recipe {
         let b = match insn.op1_kind() {
             OpKind::Register => number(insn.op1_register()).map(Operand::Register),
             OpKind::Memory => None,
-            _ => i32::try_from(insn.immediate(1) as i64).or(u32::try_from(insn.immediate(1)).map(|low| low as i32)).ok().map(Operand::Immediate),
+            _ => i32::try_from(insn.immediate(1) as i64)
+                .or(u32::try_from(insn.immediate(1)).map(|low| low as i32))
+                .ok()
+                .map(Operand::Immediate),
         };
         let itself = Operand::Register(a);
         let is_result = |rule| Some(Self { rule, width, a, b: b? });
