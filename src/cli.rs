@@ -249,7 +249,10 @@ fn cpu_help() -> String {
         text += &format!("  {:<12} {}\n", model.name(), model.about());
     }
     let newest = CpuModel::newest();
-    text += &format!("Default: {}, or what the host has of it where code is translated\n\nFlags, to be put in with + and taken out with -:\n", newest.name());
+    text += &format!(
+        "Default: {}, or what the host has of it where code is translated\n\nFlags, to be put in with + and taken out with -:\n",
+        newest.name()
+    );
     let mut line = String::from(" ");
     for name in Feature::ALL.iter().filter(|feature| Features::IMPLEMENTED.has(**feature)).map(|feature| feature.name()) {
         if line.len() + name.len() > 110 {
