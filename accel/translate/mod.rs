@@ -5,14 +5,19 @@
 //! its.
 
 mod code;
+mod elsewhere;
 mod exits;
+mod forget;
 mod heat;
 mod layout;
+mod make;
 #[cfg(test)]
 mod model;
+mod run;
 #[cfg(test)]
 mod tests;
 mod vcpu;
+mod x87;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

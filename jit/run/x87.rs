@@ -74,7 +74,7 @@ mod tests {
         state.valid = 0b1010_0101;
         load(&state);
         assert_eq!(unload(), state);
-        load(&X87State { instruction_pointer: 0x1234_5678_9abc, ..state.clone() });
+        load(&X87State { instruction_pointer: 0x1234_5678_9abc, ..state });
         assert_eq!(unload(), state);
     }
 }

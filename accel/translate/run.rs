@@ -1,0 +1,310 @@
+//! Running translated code: into it, out of it, and on to the next.
+
+use dragoman_frontend::decode::{Code as Encoding, Mode, Opcode};
+use dragoman_jit::{
+    JumpCache, SavedFlags,
+    rewrite::{FlagHome, Recipe, Rewriter, Site, SiteKind},
+};
+use dragoman_state::{Gpr, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags};
+
+use super::{
+    code::{Code, Place, Regions, Translated},
+    exits::Exits,
+    heat::Heat,
+    make::Splits,
+};
+use crate::interpret::{BlockEnd, InterpretedVcpu, NO_LIMIT};
+
+/// After it, and after nothing else that is translated, interrupts wait for an instruction.
+const STI: Opcode = Opcode::of(Encoding::Sti);
+
+/// Why translated code is not gone on with.
+pub(super) enum Next {
+    /// It is: at this host address.
+    Code(u64),
+    /// The interpreter is to run the block at RIP first.
+    Interpret,
+    /// Something else is to be done first.
+    Leave(BlockEnd),
+}
+
+/// Where translated code was left.
+pub(super) enum Arrival<'a> {
+    /// At an instruction that the interpreter is to execute.
+    Interpret(Place<'a>),
+    /// At an x87 or MMX instruction, while the guest's unit is not in the host's.
+    LoadX87(Place<'a>),
+    /// At this RIP, because somebody wants attention.
+    At(u64),
+    /// At this RIP, at an instruction whose end may have become another.
+    Tail(u64),
+    /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
+    Linkable(u64, u32, bool),
+    /// At this RIP, by an indirect jump.
+    Jump(u64),
+}
+
+/// The translator's part of a processor while the interpreter's runs it.
+pub(super) struct Run<'a> {
+    pub code: &'a Code,
+    pub rewriter: &'a mut Rewriter,
+    pub heat: &'a mut Heat,
+    pub splits: &'a mut Splits,
+    pub jumps: &'a mut [Box<JumpCache>; 3],
+    pub jumps_mode: &'a mut Mode,
+    pub exits: &'a mut Exits,
+    pub regions: &'a Regions,
+    /// How many instructions a block has at most.
+    pub limit: usize,
+}
+
+/// Whether the code that runs now may be translated.
+pub(super) fn can_translate(vcpu: &InterpretedVcpu) -> bool {
+    vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
+}
+
+impl<'a> Run<'a> {
+    /// Runs instructions until something other than running them is to be done.
+    pub(super) fn run(&mut self, vcpu: &mut InterpretedVcpu) -> BlockEnd {
+        self.forget(vcpu);
+        if !can_translate(vcpu) {
+            return vcpu.run_block(NO_LIMIT);
+        }
+        let at = vcpu.cpu.state.rip;
+        let block = match self.find(vcpu, at, true) {
+            Ok(Some(block)) => block,
+            Ok(None) => return vcpu.run_block(NO_LIMIT),
+            Err(fault) => return BlockEnd::Fault(fault),
+        };
+        self.start(vcpu, at);
+        let mut code = block.with_saved_flags;
+        loop {
+            self.enter(vcpu, code);
+            let mut next = self.next(vcpu);
+            code = loop {
+                next = match next {
+                    Next::Code(address) => break address,
+                    Next::Interpret => self.interpret_block(vcpu),
+                    Next::Leave(BlockEnd::Fault(fault)) => self.deliver(vcpu, fault),
+                    Next::Leave(BlockEnd::Done) => {
+                        self.unload_x87(vcpu);
+                        vcpu.cpu.load_flags();
+                        return BlockEnd::Done;
+                    }
+                };
+            };
+        }
+    }
+
+    /// Runs one instruction.
+    pub(super) fn one(&mut self, vcpu: &mut InterpretedVcpu) -> BlockEnd {
+        self.forget(vcpu);
+        // Whoever traps after branches wants to hear of each.
+        if !can_translate(vcpu) || vcpu.cpu.state.rflags.contains(RFlags::TF) {
+            return vcpu.run_block(1);
+        }
+        let at = vcpu.cpu.state.rip;
+        let block = match self.key(vcpu, at) {
+            Ok(key) => self.known(&key).or_else(|| self.translate(vcpu, key)),
+            Err(fault) => return BlockEnd::Fault(fault),
+        };
+        let Some(block) = block else { return vcpu.run_block(1) };
+        self.start(vcpu, at);
+        self.enter(vcpu, block.with_saved_flags);
+        let mut arrival = self.arrive(vcpu);
+        if let Arrival::LoadX87(place) = &arrival {
+            if let Some(code) = place.resume().filter(|_| Self::load_x87(vcpu)) {
+                Self::count_again(vcpu, place);
+                self.enter(vcpu, code);
+                arrival = self.arrive(vcpu);
+            }
+        }
+        let end = match arrival {
+            Arrival::At(_) => BlockEnd::Done,
+            Arrival::Tail(_) => {
+                self.unload_x87(vcpu);
+                vcpu.cpu.load_flags();
+                return vcpu.run_block(1);
+            }
+            Arrival::Linkable(..) | Arrival::Jump(_) => BlockEnd::Done,
+            Arrival::Interpret(place) | Arrival::LoadX87(place) => match self.interpret(vcpu, &place) {
+                Next::Code(_) | Next::Interpret => BlockEnd::Done,
+                Next::Leave(end) => end,
+            },
+        };
+        self.unload_x87(vcpu);
+        vcpu.cpu.load_flags();
+        end
+    }
+
+    /// Prepares the processor for translated code at RIP `at`.
+    pub(super) fn start(&mut self, vcpu: &mut InterpretedVcpu, at: u64) {
+        vcpu.cpu.store_flags();
+        let (view, mode) = (vcpu.cpu.view as usize, vcpu.cpu.mode.but_for_ring());
+        if *self.jumps_mode != mode {
+            *self.jumps_mode = mode;
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+        }
+        vcpu.cpu.frame.jumps = self.jumps[view].address();
+        vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+    }
+
+    /// Runs translated code until it is left.
+    pub(super) fn enter(&mut self, vcpu: &mut InterpretedVcpu, code: u64) {
+        let cpu = &mut vcpu.cpu;
+        (cpu.frame.flags, cpu.frame.recipe) = (SavedFlags::of(cpu.state.rflags), 0);
+        let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
+        cpu.frame.has_upper_halves = u32::from(halves != 0);
+        // Translated code notes no branches.
+        cpu.branches.forget();
+        self.code.gate.enter(cpu, code);
+    }
+
+    /// What is to be done where translated code was left.
+    pub(super) fn next(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        match self.arrive(vcpu) {
+            Arrival::Interpret(place) => self.interpret(vcpu, &place),
+            Arrival::LoadX87(place) => match place.resume().filter(|_| Self::load_x87(vcpu)) {
+                Some(code) => {
+                    Self::count_again(vcpu, &place);
+                    Next::Code(code)
+                }
+                None => match self.interpret(vcpu, &place) {
+                    // What lies there is the instruction that was just executed.
+                    Next::Code(_) => Next::Leave(BlockEnd::Done),
+                    other @ (Next::Interpret | Next::Leave(_)) => other,
+                },
+            },
+            Arrival::At(_) => Next::Leave(BlockEnd::Done),
+            Arrival::Tail(_) => Next::Interpret,
+            Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
+                run.code.cache.link(run.regions, number, &block.key);
+                block.with_saved_flags
+            }),
+            Arrival::Jump(at) => {
+                let view = vcpu.cpu.view as usize;
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                self.follow(vcpu, at, true, |run, block, is_global| {
+                    run.jumps[view].learn(at, block.from_jump, is_global);
+                    block.jumped_to(at);
+                    block.with_saved_flags
+                })
+            }
+        }
+    }
+
+    /// Brings the state up to date where translated code was left, and says where that is.
+    pub(super) fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival<'a> {
+        let number = vcpu.cpu.frame.site as u32;
+        let place = if number == Site::FAULTED {
+            self.exits.count_refused();
+            self.regions.faulted_at(vcpu.cpu.frame.faulted)
+        } else {
+            self.regions.left_at(number)
+        };
+        let Some(place) = place else { unreachable!("code is left at places that were put into the cache with it: {number:#x}") };
+        if number != Site::FAULTED {
+            self.exits.count(place.site.kind);
+        }
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_sub(place.counted_ahead());
+        self.take_flags(vcpu, place.site.flags);
+        Self::take_pointer(vcpu, &place);
+        let shadow = &mut vcpu.cpu.state.events.shadow;
+        if *shadow != InterruptShadow::None && place.block.payload[usize::from(place.site.insn)].insn.opcode != STI {
+            *shadow = InterruptShadow::None;
+        }
+        let page = vcpu.cpu.frame.page;
+        let arrival = match place.site.kind {
+            SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
+            SiteKind::LoadX87 => return Arrival::LoadX87(place),
+            SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
+            SiteKind::Tail { target } => Arrival::Tail(page.wrapping_add(i64::from(target) as u64)),
+            SiteKind::Link { target, is_grouped, .. } => {
+                Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
+            }
+            SiteKind::Return { .. } => {
+                let at = vcpu.cpu.frame.target;
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                Arrival::Linkable(at, number, true)
+            }
+            SiteKind::Jump { moved } => {
+                let at = vcpu.cpu.frame.target;
+                if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
+                    let rsp = &mut vcpu.cpu.state.gpr[Gpr::RSP];
+                    *rsp = rsp.wrapping_sub(i64::from(moved) as u64);
+                    let executed = &mut vcpu.cpu.frame.executed;
+                    *executed = executed.wrapping_sub(place.counts().into());
+                    return Arrival::Interpret(place);
+                }
+                Arrival::Jump(at)
+            }
+        };
+        let (Arrival::At(at) | Arrival::Tail(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else {
+            return arrival;
+        };
+        vcpu.cpu.state.rip = at;
+        arrival
+    }
+
+    /// Goes on at RIP `at`, where there is a block or should be one: at the address that `take` chooses, which is also told
+    /// whether the block's page is global.
+    pub(super) fn follow(
+        &mut self,
+        vcpu: &mut InterpretedVcpu,
+        at: u64,
+        is_grouped: bool,
+        take: impl FnOnce(&mut Self, &Translated, bool) -> u64,
+    ) -> Next {
+        if vcpu.cpu.inbox.has_any() {
+            return Next::Leave(BlockEnd::Done);
+        }
+        let latest = vcpu.cpu.state.events.page_fault_address;
+        match self.find(vcpu, at, is_grouped) {
+            Ok(Some(block)) => {
+                let is_global = vcpu.cpu.mmu.is_code_global(vcpu.cpu.view, at);
+                Next::Code(take(self, block, is_global))
+            }
+            // Also where the fetch faults: the interpreter says so.
+            Ok(None) | Err(_) => {
+                vcpu.cpu.state.events.page_fault_address = latest;
+                Next::Interpret
+            }
+        }
+    }
+
+    /// The guest's flags into its state, from where the code had them.
+    pub(super) fn take_flags(&mut self, vcpu: &mut InterpretedVcpu, home: FlagHome) {
+        let cpu = &mut vcpu.cpu;
+        let flags = match home {
+            FlagHome::Host => cpu.frame.host_flags.image(),
+            FlagHome::Memory | FlagHome::Both => cpu.frame.flags.image(),
+            FlagHome::Recipe(recipe) => recipe.flags(&cpu.state.gpr),
+            FlagHome::Told => match Recipe::numbered(cpu.frame.recipe) {
+                Some(recipe) => recipe.flags(&cpu.state.gpr),
+                None => cpu.frame.flags.image(),
+            },
+        };
+        cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
+    }
+
+    /// Code goes on behind `place`: what it had counted of what is behind, and what was taken back, counts again.
+    pub(super) fn count_again(vcpu: &mut InterpretedVcpu, place: &Place) {
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_add(place.counted_behind());
+    }
+
+    /// Has the interpreter run the block at RIP, and goes on behind it.
+    pub(super) fn interpret_block(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
+        self.unload_x87(vcpu);
+        let cpu = &mut vcpu.cpu;
+        cpu.load_flags();
+        cpu.state.events.shadow = InterruptShadow::None;
+        let end = vcpu.run_block(NO_LIMIT);
+        vcpu.cpu.store_flags();
+        match end {
+            BlockEnd::Done => self.go_on(vcpu),
+            BlockEnd::Fault(_) => Next::Leave(end),
+        }
+    }
+}
