@@ -131,7 +131,7 @@ impl InterpretedVcpu {
     }
 
     /// The physical address of the page after the one that `at` is in, into which the instruction at `at` runs.
-    fn fetch_tail(&mut self, at: u64) -> Result<GuestPhys, Fault> {
+    pub fn fetch_tail(&mut self, at: u64) -> Result<GuestPhys, Fault> {
         let next = (at | (PAGE_SIZE - 1)).wrapping_add(1);
         if self.cpu.room_in_code() <= next.wrapping_sub(at) {
             return Err(Fault::GP0);

@@ -199,6 +199,7 @@ impl Mmu {
             read: place(view + offset_of!(View, read) + Table::ENTRIES),
             write: place(view + offset_of!(View, write) + Table::ENTRIES),
             used: Table::USED as i32,
+            fetch: place(view + offset_of!(View, fetch) + Table::ENTRIES),
         }
     }
 

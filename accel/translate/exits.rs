@@ -23,6 +23,7 @@ impl Exits {
             SiteKind::Link { .. } | SiteKind::Return { .. } => &mut self.unlinked,
             SiteKind::Jump { .. } => &mut self.jumps,
             SiteKind::Attend { .. } => &mut self.attention,
+            SiteKind::Tail { .. } => &mut self.interpreted,
             SiteKind::LoadX87 => &mut self.x87,
         } += 1;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dragoman_frontend::{
-    decode::{Code as Encoding, DecodeError, MAX_BLOCK_INSNS, Mode, Opcode},
+    decode::{Block, Code as Encoding, DecodeError, MAX_BLOCK_INSNS, MAX_INSN_BYTES, Mode, Opcode},
     fault::Fault,
     model::Feature,
     post_mortem::Trace,
@@ -12,7 +12,7 @@ use dragoman_frontend::{
 use dragoman_jit::{
     Frame, GuestTime, JumpCache, SavedFlags,
     cache::{Key, Refused, Targets},
-    rewrite::{FlagHome, HostInstructions, Pointer, Recipe, Rewriter, Site, SiteKind, Source},
+    rewrite::{FlagHome, HostInstructions, Original, Pointer, Recipe, Rewriter, Site, SiteKind, Source},
     run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
@@ -30,6 +30,9 @@ use crate::{
 
 /// After it, and after nothing else that is translated, interrupts wait for an instruction.
 const STI: Opcode = Opcode::of(Encoding::Sti);
+
+/// How much code is looked at for a block.
+const WINDOW: usize = 512;
 
 /// Why translated code is not gone on with.
 enum Next {
@@ -49,6 +52,8 @@ enum Arrival<'a> {
     LoadX87(Place<'a>),
     /// At this RIP, because somebody wants attention.
     At(u64),
+    /// At this RIP, at an instruction whose end may have become another.
+    Tail(u64),
     /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
     Linkable(u64, u32, bool),
     /// At this RIP, by an indirect jump.
@@ -253,6 +258,11 @@ impl<'a> Run<'a> {
         }
         let end = match arrival {
             Arrival::At(_) => BlockEnd::Done,
+            Arrival::Tail(_) => {
+                self.unload_x87(vcpu);
+                vcpu.cpu.load_flags();
+                return vcpu.run_block(1);
+            }
             Arrival::Linkable(..) | Arrival::Jump(_) => BlockEnd::Done,
             Arrival::Interpret(place) | Arrival::LoadX87(place) => match self.interpret(vcpu, &place) {
                 Next::Code(_) | Next::Interpret => BlockEnd::Done,
@@ -282,6 +292,8 @@ impl<'a> Run<'a> {
         (cpu.frame.flags, cpu.frame.recipe) = (SavedFlags::of(cpu.state.rflags), 0);
         let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
         cpu.frame.has_upper_halves = u32::from(halves != 0);
+        // Translated code notes no branches.
+        cpu.branches.forget();
         self.code.gate.enter(cpu, code);
     }
 
@@ -352,6 +364,7 @@ impl<'a> Run<'a> {
                 },
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
+            Arrival::Tail(_) => Next::Interpret,
             Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
                 run.code.cache.link(run.regions, number, &block.key);
                 block.with_saved_flags
@@ -394,6 +407,7 @@ impl<'a> Run<'a> {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
             SiteKind::LoadX87 => return Arrival::LoadX87(place),
             SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
+            SiteKind::Tail { target } => Arrival::Tail(page.wrapping_add(i64::from(target) as u64)),
             SiteKind::Link { target, is_grouped, .. } => {
                 Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
             }
@@ -414,7 +428,9 @@ impl<'a> Run<'a> {
                 Arrival::Jump(at)
             }
         };
-        let (Arrival::At(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else { return arrival };
+        let (Arrival::At(at) | Arrival::Tail(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else {
+            return arrival;
+        };
         vcpu.cpu.state.rip = at;
         arrival
     }
@@ -625,7 +641,15 @@ impl<'a> Run<'a> {
             return Ok(Some(block));
         }
         let is_wanted = !self.splits.has(key.at) && (!is_grouped || self.heat.is_hot(&key));
-        Ok(if is_wanted { self.translate(vcpu, key) } else { None })
+        if !is_wanted {
+            return Ok(None);
+        }
+        if PAGE_SIZE as usize - key.at.page_offset() < MAX_INSN_BYTES {
+            if let Some(block) = self.translate_split(vcpu, at, key) {
+                return Ok(Some(block));
+            }
+        }
+        Ok(self.translate(vcpu, key))
     }
 
     fn known(&self, key: &Key) -> Option<&'a Translated> {
@@ -643,25 +667,60 @@ impl<'a> Run<'a> {
 
     /// Translates the block of `key`, where it lies in one page.
     fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<&'a Translated> {
-        const WINDOW: usize = 512;
         let mut window = [0; WINDOW];
         let room = PAGE_SIZE as usize - key.at.page_offset();
         let bytes = &mut window[..room.min(WINDOW)];
         vcpu.cpu.watch_code(key.at);
         let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
-        let (block, originals) = match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
-            Ok(decoded) => decoded,
+        match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
+            Ok(decoded) => self.put_in(vcpu, key, bytes, decoded, None, overwrites),
             Err(DecodeError::NeedsMoreBytes) => {
                 self.splits.add(key.at);
+                None
+            }
+        }
+    }
+
+    /// Translates the instruction at RIP `at`, where it ends in another page.
+    fn translate_split(&mut self, vcpu: &mut InterpretedVcpu, at: u64, key: Key) -> Option<&'a Translated> {
+        let mut window = [0; 2 * MAX_INSN_BYTES];
+        let room = PAGE_SIZE as usize - key.at.page_offset();
+        vcpu.cpu.mmu.read_code(key.at, &mut window[..room]);
+        if vcpu.decoder.decode_for_rewriting(key.at, &window[..room], key.mode, 1).is_ok() {
+            return None;
+        }
+        let tail = vcpu.fetch_tail(at).ok()?;
+        vcpu.cpu.watch_code(key.at);
+        vcpu.cpu.watch_code(tail);
+        let overwrites = self.code.cache.overwrites();
+        let (first, rest) = window.split_at_mut(room);
+        vcpu.cpu.mmu.read_code(key.at, first);
+        vcpu.cpu.mmu.read_code(tail, &mut rest[..MAX_INSN_BYTES]);
+        let decoded = vcpu.decoder.decode_for_rewriting(key.at, &window[..room + MAX_INSN_BYTES], key.mode, 1).ok()?;
+        // What was read just now may be another instruction than the one that did not fit.
+        let is_split = usize::from(decoded.0.length) > room;
+        if is_split { self.put_in(vcpu, key, &window, decoded, Some(tail), overwrites) } else { None }
+    }
+
+    /// Translates what was decoded from the start of `bytes`, read when the cache counted so many `overwrites`, and puts it in.
+    fn put_in(
+        &mut self,
+        vcpu: &mut InterpretedVcpu,
+        key: Key,
+        bytes: &[u8],
+        (block, originals): (Block, Vec<Original>),
+        tail: Option<GuestPhys>,
+        overwrites: u64,
+    ) -> Option<&'a Translated> {
+        let length = usize::from(block.length);
+        let (first, rest) = bytes[..length].split_at(length.min(PAGE_SIZE as usize - key.at.page_offset()));
+        for (at, bytes) in [(Some(key.at), first), (tail, rest)].into_iter().filter_map(|(at, bytes)| Some((at?, bytes))) {
+            vcpu.cpu.context.ram.tracker().mark_code(at, bytes.len() as u64);
+            // Others may have written while nobody told of this code; from here on they are told.
+            if !vcpu.cpu.mmu.is_code(at, bytes) {
                 return None;
             }
-        };
-        let length = u64::from(block.length);
-        vcpu.cpu.context.ram.tracker().mark_code(key.at, length);
-        // Others may have written while nobody told of this code; from here on they are told.
-        if !vcpu.cpu.mmu.is_code(key.at, &bytes[..length as usize]) {
-            return None;
         }
         let source = Source {
             insns: &block.insns,
@@ -670,11 +729,12 @@ impl<'a> Run<'a> {
             view: usize::from(key.view),
             cpl: key.mode.cpl(),
             is_grouped: key.is_grouped,
+            tail,
         };
         let translation = self.rewriter.rewrite(source);
         let table = &vcpu.table;
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
-        match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
+        match self.code.cache.insert(self.regions, key, length as u64, translation, ops, overwrites) {
             Ok(block) => Some(block),
             Err(Refused::Full) => {
                 self.make_room(vcpu);
@@ -736,8 +796,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        // Translated code notes no branches.
         let instructions = self.settings.counts.then(|| self.instructions());
-        Trace { instructions, branches: Vec::new(), ..self.inner.trace() }
+        Trace { instructions, ..self.inner.trace() }
     }
 }

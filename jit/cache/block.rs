@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use dragoman_state::{GuestPhys, PAGE_SIZE};
+
 use super::Key;
 use crate::rewrite::{Exit, Row, Site, SiteKind, Way};
 
@@ -11,6 +13,8 @@ pub struct Block<P> {
     pub key: Key,
     /// How many bytes of guest code it was translated from.
     pub length: u64,
+    /// The page that its end lies in, where that is another than it begins in.
+    pub tail: Option<GuestPhys>,
     /// The way in with the flags in the host's.
     pub with_host_flags: u64,
     /// The way in with the flags in memory.
@@ -60,6 +64,13 @@ impl<P> Block<P> {
             (Way::Told(_), ..) => None,
             (Way::Jump, ..) => Some(self.from_jump),
         }
+    }
+
+    /// The stretches of physical memory that it was translated from: one, or one in each of two pages.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (GuestPhys, u64)> + use<P> {
+        let first = self.length.min(PAGE_SIZE - self.key.at.page_offset() as u64);
+        let rest = self.tail.map(|page| (page, self.length - first));
+        std::iter::once((self.key.at, first)).chain(rest)
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -112,7 +123,11 @@ impl<P> Left<'_, P> {
     pub fn counted_ahead(&self) -> u64 {
         let from = self.block.counted_from(self.site.insn);
         match self.site.kind {
-            SiteKind::Interpret | SiteKind::Repeat | SiteKind::LoadX87 | SiteKind::Link { is_grouped: false, .. } => from,
+            SiteKind::Interpret
+            | SiteKind::Repeat
+            | SiteKind::LoadX87
+            | SiteKind::Tail { .. }
+            | SiteKind::Link { is_grouped: false, .. } => from,
             SiteKind::Link { .. } | SiteKind::Return { .. } | SiteKind::Attend { .. } | SiteKind::Jump { .. } => {
                 from.saturating_sub(1)
             }

@@ -193,6 +193,7 @@ impl<P> CodeCache<P> {
             exits,
             rows,
             counted,
+            tail,
         } = translation;
         let mut guarded = self.lock();
         if overwrites != self.overwrites() || !self.is_current(view) {
@@ -217,6 +218,7 @@ impl<P> CodeCache<P> {
         let block = Block {
             key,
             length,
+            tail,
             place,
             size: code.len(),
             with_host_flags: base + u64::from(with_host_flags),
@@ -235,7 +237,9 @@ impl<P> CodeCache<P> {
         let current = guarded.current;
         guarded.view.regions[current].push(block);
         guarded.links[current].push(Links { out, from: Vec::new() });
-        guarded.by_page.entry(key.at.page_number()).or_default().push(id);
+        for page in std::iter::once(key.at).chain(tail) {
+            guarded.by_page.entry(page.page_number()).or_default().push(id);
+        }
         // Last: from here on others find it.
         self.index.insert(&key, id);
         view.block(id).ok_or(Refused::Stale)
@@ -282,8 +286,8 @@ impl<P> CodeCache<P> {
         let Guarded { view, by_page, .. } = &*guarded;
         let Some(ids) = by_page.get(&page) else { return true };
         let overlaps = |id: &BlockId| {
-            let block = view.block(*id);
-            block.is_some_and(|block| block.key.at.0 < at.0 + length && at.0 < block.key.at.0 + block.length)
+            let touches = |(start, size): (GuestPhys, u64)| start.0 < at.0 + length && at.0 < start.0 + size;
+            view.block(*id).is_some_and(|block| block.pieces().any(touches))
         };
         let stale: Vec<BlockId> = ids.iter().copied().filter(overlaps).collect();
         guarded.counts.invalidated += stale.len() as u64;
@@ -318,14 +322,17 @@ impl<P> CodeCache<P> {
             self.point(block, exit as u8, block.base + u64::from(stub.stub));
         }
         block.is_forgotten.store(true, Ordering::Release);
-        let (key, page) = (block.key, block.key.at.page_number());
+        let (key, pieces) = (block.key, block.pieces());
         if self.index.remove(&key, id) {
             self.tidy(guarded);
         }
-        if let Some(ids) = guarded.by_page.get_mut(&page) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                guarded.by_page.remove(&page);
+        for (at, _) in pieces {
+            let page = at.page_number();
+            if let Some(ids) = guarded.by_page.get_mut(&page) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    guarded.by_page.remove(&page);
+                }
             }
         }
     }
@@ -350,7 +357,7 @@ impl<P> CodeCache<P> {
         let mut pages = Vec::new();
         for id in ids {
             let Some(block) = guarded.view.block(id).filter(|block| block.is_known()) else { continue };
-            pages.push(block.key.at.page());
+            pages.extend(block.pieces().map(|(at, _)| at.page()));
             guarded.counts.evicted += 1;
             self.forget(&mut guarded, id);
         }

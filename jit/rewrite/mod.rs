@@ -31,10 +31,12 @@ mod rflags;
 mod stack;
 mod strings;
 mod system;
+mod tail;
 #[cfg(test)]
 mod tests;
 
 use dragoman_frontend::decode::Insn;
+use dragoman_state::GuestPhys;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 use iced_x86::{Encoder, InstructionInfoFactory};
@@ -61,7 +63,7 @@ pub struct Source<'a> {
     pub insns: &'a [Insn],
     /// The same in the decoder's form.
     pub originals: &'a [Original],
-    /// Where in its page the first byte lies. The last byte lies in the same page.
+    /// Where in its page the first byte lies. The last byte lies in the same page, but for [`Source::tail`].
     pub page_offset: u16,
     /// Which of [`Layout::tables`] the code accesses memory through.
     pub view: usize,
@@ -69,6 +71,8 @@ pub struct Source<'a> {
     pub cpl: u8,
     /// Whether one probe may find what several instructions access.
     pub is_grouped: bool,
+    /// The page that the only instruction ends in, where that is another than it begins in.
+    pub tail: Option<GuestPhys>,
 }
 
 /// What is done at a place where translated code is left.
@@ -97,6 +101,12 @@ pub enum SiteKind {
     },
     /// Somebody wants attention; the code goes on at this offset.
     Attend {
+        /// As above.
+        target: i32,
+    },
+    /// What lies behind the page is not known to be what the instruction at this offset was translated from: it is executed
+    /// elsewhere, from what is there now.
+    Tail {
         /// As above.
         target: i32,
     },
@@ -209,6 +219,8 @@ pub struct Translation {
     /// Where the stretches of instructions end that the code counts as executed at their start, rising; none where it does
     /// not count.
     pub counted: Vec<u8>,
+    /// As in [`Source::tail`].
+    pub tail: Option<GuestPhys>,
 }
 
 /// Translates blocks for one kind of processor.
@@ -243,6 +255,8 @@ impl Rewriter {
         }
         let groups = if source.is_grouped { Groups::of(&steps, source.originals) } else { Groups::default() };
         let kept = Kept::choose(&steps, source.originals, &groups);
+        let mut seen = flags::seen(&steps);
+        seen[0] |= source.tail.is_some();
         let mut work = Work {
             layout: &self.layout,
             tables: self.layout.tables[source.view],
@@ -250,10 +264,10 @@ impl Rewriter {
             has_bmi2: self.host.has_bmi2(),
             source,
             code: Buffer::default(),
-            out: Translation::default(),
-            flags: flags::at_start(&steps),
-            forbidden: flags::may_be_told(&steps),
-            seen: flags::seen(&steps),
+            out: Translation { tail: source.tail, ..Translation::default() },
+            flags: if source.tail.is_some() { Flags::MEMORY } else { flags::at_start(&steps) },
+            forbidden: if source.tail.is_some() { None } else { flags::may_be_told(&steps) },
+            seen,
             groups,
             kept,
             resumes: Vec::new(),
@@ -275,6 +289,9 @@ impl Rewriter {
                 );
             }
             (work.number, work.touches_x87) = (n, step.touches_x87);
+            if let Some(tail) = source.tail {
+                work.require_tail(tail);
+            }
             work.insn(step);
         }
         if !steps.last().is_some_and(|step| step.ends_block()) {

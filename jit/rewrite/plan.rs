@@ -431,6 +431,9 @@ fn is_reencodable(host: &HostInstructions, insn: &Instruction) -> bool {
             | Smsw
             | Lar
             | Lsl
+            | Lfs
+            | Lgs
+            | Lss
             | Verr
             | Verw
             | Clflush
