@@ -42,6 +42,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         }],
         rows: Vec::new(),
         counted: Vec::new(),
+        tail: None,
     }
 }
 

@@ -353,6 +353,8 @@ struct Detour {
 enum DetourKind {
     /// A branch to this offset from the page's first byte.
     Branch(i32),
+    /// A branch that is not taken, at the end of the block.
+    FallOut,
     /// The instruction leads a group whose range was not found.
     Ungrouped(memory::Miss),
     /// The stack of returns has no room: it is emptied, and the code goes on at this place.
@@ -558,6 +560,7 @@ impl Work<'_> {
             (self.number, self.flags, self.pointer) = (detour.number, detour.flags, detour.pointer);
             match detour.kind {
                 DetourKind::Branch(target) => self.go_on_at(target, 0),
+                DetourKind::FallOut => self.fall_out(),
                 DetourKind::Ungrouped(miss) => self.refill_group(&miss),
                 DetourKind::FullStack(back) => self.empty_returns(back),
                 DetourKind::UnknownReturn => self.return_elsewhere(),
