@@ -84,7 +84,8 @@ impl Run<'_> {
         if cpu.has_changed {
             cpu.settle();
         }
-        if cpu.must_attend || cpu.inbox.has_any() {
+        // What is known of code is about code that is gone, where room was made meanwhile.
+        if cpu.must_attend || cpu.inbox.has_any() || !self.code.cache.is_current(self.regions) {
             return Next::Leave(BlockEnd::Done);
         }
         self.forget(vcpu);

@@ -381,8 +381,7 @@ impl<P> Guarded<P> {
 
     /// Finds room for `size` bytes. Returns the number of the block that comes there.
     fn make_room(&mut self, size: usize) -> Result<BlockId, Refused> {
-        // The first region holds less than others; it is filled again too.
-        if size > self.view.division.region / 2 {
+        if size > self.view.division.region {
             return Err(Refused::TooLarge);
         }
         if self.room.len() < size || self.view.regions[self.current].is_full() {

@@ -90,14 +90,19 @@ impl Division {
 
     /// Of `size` bytes of memory, of which the first `start` are somebody else's.
     pub fn new(base: u64, size: usize, start: usize) -> Self {
-        let region = size / Self::REGIONS;
+        let region = size.saturating_sub(start) / Self::REGIONS / super::ALIGNMENT * super::ALIGNMENT;
         Self { base, region, start, bits: (region / Self::SMALLEST).next_power_of_two().ilog2() }
     }
 
     /// Where in the memory region `n` lies.
     pub fn places(&self, n: usize) -> Range<usize> {
-        let start = if n == 0 { self.start } else { n * self.region };
-        start..(n + 1) * self.region
+        let start = self.start + n * self.region;
+        start..start + self.region
+    }
+
+    /// The region that `place` is in, where it is in one.
+    fn region_at(&self, place: usize) -> Option<usize> {
+        place.checked_sub(self.start)?.checked_div(self.region)
     }
 
     /// Where it is executed.
@@ -154,7 +159,7 @@ impl<P> View<P> {
     /// The same where the host refused the instruction at `address`.
     pub fn faulted_at(&self, address: u64) -> Option<Left<'_, P>> {
         let place = address.checked_sub(self.division.base)? as usize;
-        let block = self.regions.get(place / self.division.region)?.at(place)?;
+        let block = self.regions.get(self.division.region_at(place)?)?.at(place)?;
         let within = (place - block.place) as u32;
         let row = block.rows.iter().rev().find(|row| row.start <= within)?;
         let Row { insn, flags, pointer, .. } = *row;

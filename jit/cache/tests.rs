@@ -190,7 +190,7 @@ fn the_region_that_was_filled_longest_ago_is_used_again_and_its_blocks_are_gone_
 fn code_larger_than_a_region_is_refused() {
     let cache = CodeCache::new(memory(), 0);
     let view = cache.view();
-    let large = Translation { code: vec![0x90; SIZE / 16], ..Translation::default() };
+    let large = Translation { code: vec![0x90; SIZE / 16 + 1], ..Translation::default() };
     let refused = cache.insert(&view, key(0), 16, large, (), cache.overwrites());
     assert_eq!(refused.map(|_| ()), Err(Refused::TooLarge));
 }
