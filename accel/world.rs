@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use crate::Inbox;
+use crate::{Inbox, SafepointWork, VcpuHandle};
 
 #[derive(Default)]
 struct Presence {
@@ -61,6 +61,12 @@ impl World {
     pub(crate) fn leave(&self) {
         self.lock().inside -= 1;
         self.changed.notify_all();
+    }
+
+    /// Has every processor do `work` before it executes another instruction.
+    pub(crate) fn tell(&self, work: SafepointWork) {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.iter().filter_map(Weak::upgrade).for_each(|member| member.at_safepoint(work));
     }
 
     /// Runs `work` while no other processor is in the world. The caller is in it.

@@ -61,10 +61,9 @@ pub struct Tables {
     pub write: i32,
     /// The same of pages that code can be fetched from, by physical address; the highest bit of that means something else.
     pub fetch: i32,
-    /// How far from the entries of a table a bit for each lies: set where the page is not global.
-    pub local: i32,
-    /// A byte that becomes 1 when anything is put into a table.
-    pub is_used: i32,
+    /// How far from the entries of a table its bits are: one for each slot into which a page was put that is not global, and
+    /// then as many for pages that are.
+    pub used: i32,
 }
 
 /// What a probe that found nothing is for: which of the ways there are of finding the page without leaving the code.
@@ -123,6 +122,9 @@ pub struct Frame {
     pub page: u64,
     /// The guest's arithmetic flags, where code keeps them here rather than in the host's.
     pub flags: SavedFlags,
+    /// How the guest's arithmetic flags follow from registers, where they are neither here nor in the host's
+    /// ([`Recipe::numbered`](crate::rewrite::Recipe::numbered)); zero where they are here.
+    pub recipe: u32,
     /// The host's arithmetic flags when code was left.
     pub host_flags: SavedFlags,
     /// The [`Site`](crate::rewrite::Site) at which code was left.
@@ -150,12 +152,21 @@ pub struct Frame {
     pub refilled: u64,
     /// How many of them a walk served, without leaving the code.
     pub walked: u64,
-    /// [`Frame::page`] of the x87 instruction that the unit remembers, where the host executed it.
-    pub x87_page: u64,
+    /// RIP of the last x87 instruction that the unit remembers, since the unit was brought into the host's; zero after FNINIT,
+    /// and [`Frame::NO_POINTER`] where there was none. What a block did since it was entered is not in here yet where the code
+    /// was left in its middle ([`Site::pointer`](crate::rewrite::Site)).
+    pub x87_pointer: u64,
     /// Not zero while the guest's x87 unit is in the host's.
     pub has_x87: u32,
     /// Not zero while an interrupt waits that is let in as soon as RFLAGS.IF is set.
     pub waits: u32,
+    /// How many instructions translated code has executed, where it counts them.
+    pub executed: u64,
+    /// What stands for an entry of the table of writable pages until the next access: a page that holds code, but not where
+    /// it is being written.
+    pub(crate) beside_code: [u64; 2],
+    /// Not zero where no other processor can make code of what this one is about to write.
+    pub is_alone: u32,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
     pub(crate) joint: Joint,
@@ -176,6 +187,11 @@ pub struct Frame {
     pub(crate) host_mxcsr: u32,
 }
 
+impl Frame {
+    /// In [`Frame::x87_pointer`]: not canonical, so that of no instruction.
+    pub const NO_POINTER: u64 = 1 << 63;
+}
+
 macro_rules! frame_offsets {
     ($($name:ident),*) => {
         impl Layout {
@@ -190,6 +206,7 @@ macro_rules! frame_offsets {
 frame_offsets!(
     page,
     flags,
+    recipe,
     host_flags,
     site,
     target,
@@ -201,9 +218,12 @@ frame_offsets!(
     missed,
     refilled,
     walked,
-    x87_page,
+    x87_pointer,
     has_x87,
     waits,
+    executed,
+    beside_code,
+    is_alone,
     has_upper_halves,
     joint,
     distances,
@@ -373,6 +393,14 @@ impl JumpCache {
     /// Forgets what leads to any of `code`, which is sorted.
     pub fn forget_code(&mut self, code: &[u64]) {
         self.forget_where(|_, known| code.binary_search(&known).is_ok());
+    }
+
+    /// Forgets that RIP `target` is the host code at `code`, where that is remembered.
+    pub fn forget_one(&mut self, target: u64, code: u64) {
+        let slot = Self::slot(target);
+        if self.targets[slot] == target && self.code[slot] == code {
+            self.targets[slot] = Self::EMPTY[slot];
+        }
     }
 
     /// Forgets what leads to any of `code`.

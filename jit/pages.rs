@@ -16,8 +16,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// How many a table has.
-    pub const COUNT: usize = 1024;
+    /// How many a table has. An unoptimised build moves processors, tables and all, from one place on its stack to the next.
+    pub const COUNT: usize = if cfg!(debug_assertions) { 1024 } else { 4096 };
     /// A linear address, moved right by so many bits and under [`Entry::MASK`], is the offset of the slot that its page
     /// belongs in.
     pub const SHIFT: u32 = PAGE_SIZE.trailing_zeros() - size_of::<Self>().trailing_zeros();

@@ -141,7 +141,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
 
-    /// What runs the guest: auto, interp or jit; `help` says what this build and host have.
+    /// What runs the guest: auto, interp or jit; `help` says what this build and host have. `jit,tb-size=SIZE` gives translated code SIZE, from 1M to 1G, 64M unless given.
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     accel: String,
 
@@ -220,7 +220,7 @@ impl RunArguments {
             append: self.append,
             memory: self.memory,
             cpu,
-            engine: Engine::parse(&self.accel)?,
+            engine: Engine::parse(&self.accel, self.stats || self.stats_json.is_some())?,
             serial: self.serial,
             debugcon: self.debugcon,
             debug_exit: self.debug_exit,

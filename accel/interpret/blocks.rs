@@ -97,15 +97,9 @@ impl BlockCache {
         self.slots.get(id as usize)?.as_ref()
     }
 
-    /// Puts a block in; a block with the same key goes. `tail` is the page that its end lies in, where that is another.
-    /// Returns the pages that hold code for the first time.
-    pub fn insert(
-        &mut self,
-        block: Block,
-        tail: Option<GuestPhys>,
-        table: &Table<Processor>,
-        tracker: &PageTracker,
-    ) -> (BlockId, Vec<GuestPhys>) {
+    /// Puts a block in; a block with the same key goes. `tail` is the page that its end lies in, where that is another. The
+    /// pages are watched.
+    pub fn insert(&mut self, block: Block, tail: Option<GuestPhys>, table: &Table<Processor>, tracker: &PageTracker) -> BlockId {
         if self.by_key.len() >= CAPACITY {
             self.clear();
         }
@@ -115,11 +109,8 @@ impl BlockCache {
         let length = u64::from(block.length);
         let ops = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
         let decoded = Decoded { ops, at: block.at, mode: block.mode, length, tail };
-        let mut fresh = Vec::new();
         for (at, length) in decoded.pieces() {
-            if tracker.mark_code(at, length) {
-                fresh.push(at.page());
-            }
+            tracker.mark_code(at, length);
         }
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -133,7 +124,7 @@ impl BlockCache {
             self.recent[Self::recent_slot(decoded.at)] = Recent { at: decoded.at, mode: decoded.mode, id };
         }
         self.slots[id as usize] = Some(decoded);
-        (id, fresh)
+        id
     }
 
     /// Drops the blocks decoded from any of `length` bytes from `at`, which are in one page. Whether there is none left of

@@ -108,18 +108,16 @@ impl Cpu for Processor {
                 return Ok(old);
             }
         }
-        let world = self.context.world.clone();
-        let mut both = || {
+        self.alone(|cpu| {
             let above = GuestVirt(at.0.wrapping_add(8));
-            let low = self.read(at, Width::Qword, Privilege::Current)?;
-            let high = self.read(above, Width::Qword, Privilege::Current)?;
+            let low = cpu.read(at, Width::Qword, Privilege::Current)?;
+            let high = cpu.read(above, Width::Qword, Privilege::Current)?;
             let old = u128::from(high) << 64 | u128::from(low);
             let value = if old == expected { new } else { old };
-            self.write(at, Width::Qword, value as u64, Privilege::Current)?;
-            self.write(above, Width::Qword, (value >> 64) as u64, Privilege::Current)?;
+            cpu.write(at, Width::Qword, value as u64, Privilege::Current)?;
+            cpu.write(above, Width::Qword, (value >> 64) as u64, Privilege::Current)?;
             Ok(old)
-        };
-        if world.is_single() { both() } else { world.alone(both) }
+        })
     }
 
     fn read_physical(&mut self, at: GuestPhys) -> u64 {

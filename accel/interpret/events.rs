@@ -8,7 +8,7 @@ use dragoman_frontend::{
     post_mortem::Raised,
     semantics::system::{Event, EventKind, Link, TripleFault, interrupts::raise},
 };
-use dragoman_state::{Activity, Dr6, InterruptShadow, RFlags, SegmentIndex, VmInstant};
+use dragoman_state::{Activity, Dr6, GuestPhys, InterruptShadow, RFlags, SegmentIndex, VmInstant};
 
 use super::{BlockEnd, InterpretedVcpu, processor::Processor};
 use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
@@ -182,12 +182,7 @@ impl InterpretedVcpu {
             }
         }
         if signals.contains(Signals::WORK) {
-            for work in inbox.take_work() {
-                match work {
-                    SafepointWork::DropWriteEntries => self.cpu.mmu.drop_write_entries(),
-                    SafepointWork::ProtectPage(page) => self.cpu.mmu.protect(page),
-                }
-            }
+            self.cpu.do_work();
         }
         if signals.contains(Signals::SAFEPOINT) {
             let world = self.cpu.context.world.clone();
@@ -231,6 +226,43 @@ impl InterpretedVcpu {
 }
 
 impl Processor {
+    /// Does what others asked to be done before the next instruction.
+    fn do_work(&mut self) {
+        for work in self.inbox.take_work() {
+            match work {
+                SafepointWork::DropWriteEntries => self.mmu.drop_write_entries(),
+                SafepointWork::ProtectPage(page) => self.mmu.protect(page),
+            }
+        }
+    }
+
+    /// Runs `work` while no other processor touches guest memory. Others may have been alone before: what they asked for is
+    /// done afterwards, because the instruction under way goes on.
+    pub fn alone<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let world = self.context.world.clone();
+        if world.is_single() {
+            return work(self);
+        }
+        let result = world.alone(|| work(self));
+        self.do_work();
+        result
+    }
+
+    /// Lets nobody write to the page of `at` unnoticed from now on. Nobody else runs while that begins: another processor could
+    /// be between looking whether it is watched and writing.
+    pub fn watch_code(&mut self, at: GuestPhys) {
+        let tracker = self.context.ram.tracker().clone();
+        if tracker.code_granules(at) != 0 {
+            return;
+        }
+        let world = self.context.world.clone();
+        if !world.is_single() {
+            world.tell(SafepointWork::ProtectPage(at.page()));
+        }
+        self.alone(|_| tracker.mark_code(at, 1));
+        self.mmu.protect(at.page());
+    }
+
     /// Takes over what a helper changed. Where that may have let anything in, it is attended to next: interrupts that came
     /// since are signals.
     pub fn settle(&mut self) {

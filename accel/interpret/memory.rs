@@ -178,14 +178,11 @@ impl Processor {
             Located::Whole(Place::Rom(_) | Place::Io(_)) | Located::Split(..) => {}
         }
         // What the host cannot do as one operation is done while nobody else runs.
-        let world = self.context.world.clone();
-        let segment_use = segment;
-        let mut both = || {
-            let old = self.load_to_modify_slow(self.view, segment_use, at, width)?;
-            self.store_slow(self.view, segment_use, at, width, change(old))?;
+        self.alone(|cpu| {
+            let old = cpu.load_to_modify_slow(cpu.view, segment, at, width)?;
+            cpu.store_slow(cpu.view, segment, at, width, change(old))?;
             Ok(old)
-        };
-        if world.is_single() { both() } else { world.alone(both) }
+        })
     }
 
     /// The memory at `at`, where it is plain memory that the running code may access so.

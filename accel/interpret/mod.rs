@@ -51,7 +51,8 @@ impl Accelerator for Interpreter {
 
 /// A processor run by the interpreter.
 pub(crate) struct InterpretedVcpu {
-    pub cpu: Processor,
+    /// Not here itself: its tables are large.
+    pub cpu: Box<Processor>,
     pub table: Table<Processor>,
     pub decoder: Decoder,
     pub blocks: BlockCache,
@@ -74,7 +75,7 @@ impl InterpretedVcpu {
     pub fn new(id: VcpuId, context: VcpuContext) -> Self {
         let table = Table::new(&context.model);
         let decoder = Decoder::new(&context.model, table.attributes());
-        let cpu = Processor::new(id, context);
+        let cpu = Box::new(Processor::new(id, context));
         cpu.context.world.join(&cpu.inbox);
         cpu.mmu.ram().tracker().add_listener(cpu.inbox.clone());
         Self { decoder, table, cpu, blocks: BlockCache::new(), overwritten: None, shutdown: None, instructions: 0 }
@@ -156,30 +157,35 @@ impl InterpretedVcpu {
 
     fn decode(&mut self, at: u64, code: GuestPhys) -> Result<BlockId, Fault> {
         const WINDOW: usize = 512;
-        let mut window = [0; WINDOW];
         let room = PAGE_SIZE as usize - code.page_offset();
         let size = room.min(WINDOW);
-        self.cpu.mmu.read_code(code, &mut window[..size]);
         let mode = self.cpu.mode;
-        let (block, tail) = match self.decoder.decode(code, &window[..size], mode, MAX_BLOCK_INSNS) {
-            Ok(block) => (block, None),
-            Err(DecodeError::NeedsMoreBytes) => {
-                let tail = self.fetch_tail(at)?.page();
-                self.cpu.mmu.read_code(tail, &mut window[size..size + MAX_INSN_BYTES]);
-                let bytes = &window[..size + MAX_INSN_BYTES];
-                match self.decoder.decode(code, bytes, mode, 1) {
-                    Ok(block) => (block, Some(tail)),
-                    Err(DecodeError::NeedsMoreBytes) => return Err(Fault::GP0),
+        self.cpu.watch_code(code);
+        loop {
+            let mut window = [0; WINDOW + MAX_INSN_BYTES];
+            self.cpu.mmu.read_code(code, &mut window[..size]);
+            let (block, tail) = match self.decoder.decode(code, &window[..size], mode, MAX_BLOCK_INSNS) {
+                Ok(block) => (block, None),
+                Err(DecodeError::NeedsMoreBytes) => {
+                    let tail = self.fetch_tail(at)?.page();
+                    self.cpu.watch_code(tail);
+                    self.cpu.mmu.read_code(tail, &mut window[size..size + MAX_INSN_BYTES]);
+                    let bytes = &window[..size + MAX_INSN_BYTES];
+                    match self.decoder.decode(code, bytes, mode, 1) {
+                        Ok(block) => (block, Some(tail)),
+                        Err(DecodeError::NeedsMoreBytes) => return Err(Fault::GP0),
+                    }
                 }
+            };
+            let length = usize::from(block.length);
+            let id = self.blocks.insert(block, tail, &self.table, self.cpu.context.ram.tracker());
+            // Others may have written while nobody told of this code; from here on they are told.
+            let is_same = |at, bytes: &[u8]| self.cpu.mmu.is_code(at, bytes);
+            let (first, rest) = window[..length].split_at(length.min(size));
+            if is_same(code, first) && tail.is_none_or(|tail| is_same(tail, rest)) {
+                return Ok(id);
             }
-        };
-        // Others may be writing the page while it becomes code: what was decoded counts only once it is tracked.
-        let tracker = self.cpu.context.ram.tracker().clone();
-        let (id, fresh) = self.blocks.insert(block, tail, &self.table, &tracker);
-        for page in fresh {
-            self.cpu.mmu.protect(page);
         }
-        Ok(id)
     }
 }
 

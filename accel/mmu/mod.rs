@@ -133,7 +133,7 @@ impl Mmu {
     pub fn new(ram: Arc<GuestRam>, paging: Paging) -> Self {
         let (code_words, logging) = ram.tracker().watch_addresses();
         Self {
-            views: [View::new(), View::new(), View::new()],
+            views: tlb::EMPTY,
             second: SecondLevel::new(),
             paging,
             linear_bits: 48,
@@ -199,8 +199,7 @@ impl Mmu {
             read: place(view + offset_of!(View, read) + Table::ENTRIES),
             write: place(view + offset_of!(View, write) + Table::ENTRIES),
             fetch: place(view + offset_of!(View, fetch) + Table::ENTRIES),
-            local: Table::LOCAL as i32,
-            is_used: place(view + offset_of!(View, is_used)),
+            used: Table::USED as i32,
         }
     }
 
@@ -289,9 +288,7 @@ impl Mmu {
         let line = self.translate(view, AccessKind::Execute, at, Marks::All)?;
         let local = if line.is_global == 0 { LOCAL_CODE } else { 0 };
         let entry = Entry { tag: line.page, page: line.at | local };
-        let view = &mut self.views[view as usize];
-        view.fetch.put(entry, line.is_global != 0);
-        view.is_used = true;
+        self.views[view as usize].fetch.put(entry, line.is_global != 0);
         Ok(GuestPhys(line.at | at.page_offset() as u64))
     }
 
@@ -349,7 +346,6 @@ impl Mmu {
             return false;
         }
         let view = &mut self.views[view as usize];
-        view.is_used = true;
         let table = match kind {
             AccessKind::Write => &mut view.write,
             AccessKind::Read => &mut view.read,
@@ -417,6 +413,15 @@ impl Mmu {
             Some(page) => HostPtr::in_page(page, at.page_offset()).read_bytes(bytes),
             None => bytes.fill(0xff),
         }
+    }
+
+    /// Whether the code at the physical address `at` is `bytes`, of which there are as many as [`Mmu::read_code`] may read, 512
+    /// at most.
+    pub fn is_code(&self, at: GuestPhys, bytes: &[u8]) -> bool {
+        let mut now = [0; 512];
+        let now = &mut now[..bytes.len()];
+        self.read_code(at, now);
+        now == bytes
     }
 
     /// Reads eight bytes at the aligned physical address `at`; zero where there is no memory.
@@ -492,12 +497,11 @@ impl Mmu {
         }
     }
 
-    /// Lets no write reach the page at the physical address `page` without the tracker hearing of it.
+    /// Lets no write reach the page at the physical address `page` without the tracker hearing of it. All that can be
+    /// written is looked for anew: that costs less than finding out who knows the page.
     pub fn protect(&mut self, page: GuestPhys) {
-        let Some(host) = self.ram.host_page(page) else { return };
-        let host = HostPtr::in_page(host, 0).address();
-        for view in &mut self.views {
-            view.write.forget_host(host);
+        if self.ram.is_writable(page) {
+            self.drop_write_entries();
         }
     }
 

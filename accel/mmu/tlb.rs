@@ -11,32 +11,38 @@ use dragoman_state::{GuestVirt, PAGE_SIZE};
 pub(super) use dragoman_jit::pages::{Entry, Line};
 
 /// A table of the first level.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Table {
     entries: [Entry; Entry::COUNT],
-    /// A bit for each slot: it holds a page that is not global.
-    local: [u64; Entry::COUNT / 64],
+    /// A bit for each slot into which a page was put that is not global, and one for each with a page that is.
+    used: [Slots; 2],
 }
 
-impl Table {
-    const EMPTY: [Entry; Entry::COUNT] = {
-        let mut entries = [Entry { tag: 0, page: 0 }; Entry::COUNT];
-        let mut n = 0;
-        while n < Entry::COUNT {
-            entries[n].tag = (n as u64 ^ 1) * PAGE_SIZE;
-            n += 1;
-        }
-        entries
-    };
+/// A bit for each slot.
+type Slots = [u64; Entry::COUNT / 64];
 
+/// What slot `n` holds when it holds nothing.
+const fn nothing(n: usize) -> Entry {
+    Entry { tag: (n as u64 ^ 1) * PAGE_SIZE, page: 0 }
+}
+
+/// A first level that holds nothing.
+pub(super) static EMPTY: [View; 3] = {
+    let mut entries = [nothing(0); Entry::COUNT];
+    let mut n = 0;
+    while n < Entry::COUNT {
+        entries[n] = nothing(n);
+        n += 1;
+    }
+    let table = Table { entries, used: [[0; Entry::COUNT / 64]; 2] };
+    [View { read: table, write: table, fetch: table }; 3]
+};
+
+impl Table {
     /// How far from a table's start its entries are, and how far from those its bits.
     pub const ENTRIES: usize = offset_of!(Self, entries);
-    pub const LOCAL: usize = offset_of!(Self, local) - Self::ENTRIES;
-
-    pub fn new() -> Self {
-        Self { entries: Self::EMPTY, local: [0; Entry::COUNT / 64] }
-    }
+    pub const USED: usize = offset_of!(Self, used) - Self::ENTRIES;
 
     /// The entry that the page of `at` has to be in.
     #[inline(always)]
@@ -48,22 +54,26 @@ impl Table {
     pub fn put(&mut self, entry: Entry, is_global: bool) {
         let n = Entry::number(entry.tag);
         self.entries[n] = entry;
-        let bit = 1 << (n % 64);
-        self.local[n / 64] = self.local[n / 64] & !bit | if is_global { 0 } else { bit };
+        self.used[usize::from(is_global)][n / 64] |= 1 << (n % 64);
     }
 
+    /// Forgets everything, in a time that depends on how much was put in.
     pub fn clear(&mut self) {
-        self.entries = Self::EMPTY;
-        self.local = [0; Entry::COUNT / 64];
+        self.forget_local();
+        Self::empty(&mut self.entries, &mut self.used[1]);
     }
 
-    /// Forgets all pages that are not global.
+    /// Forgets all pages that are not global, and some that took a place of theirs.
     pub fn forget_local(&mut self) {
-        for (first, word) in (0..).step_by(64).zip(&mut self.local) {
+        Self::empty(&mut self.entries, &mut self.used[0]);
+    }
+
+    fn empty(entries: &mut [Entry; Entry::COUNT], slots: &mut Slots) {
+        for (first, word) in (0..).step_by(64).zip(slots) {
             let mut bits = std::mem::take(word);
             while bits != 0 {
                 let n = first + bits.trailing_zeros() as usize;
-                self.entries[n] = Self::EMPTY[n];
+                entries[n] = nothing(n);
                 bits &= bits - 1;
             }
         }
@@ -72,41 +82,24 @@ impl Table {
     pub fn forget(&mut self, page: GuestVirt) {
         if self.slot(page.0).tag == page.0 {
             let n = Entry::number(page.0);
-            self.entries[n] = Self::EMPTY[n];
-        }
-    }
-
-    /// Forgets the pages that are at the host address `page`.
-    pub fn forget_host(&mut self, page: u64) {
-        for (entry, empty) in self.entries.iter_mut().zip(&Self::EMPTY) {
-            if entry.page == page {
-                *entry = *empty;
-            }
+            self.entries[n] = nothing(n);
         }
     }
 }
 
 /// The first level for one kind of privilege.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct View {
     pub read: Table,
     pub write: Table,
     pub fetch: Table,
-    /// Whether anything was put in since it was last cleared.
-    pub is_used: bool,
 }
 
 impl View {
-    pub fn new() -> Self {
-        Self { read: Table::new(), write: Table::new(), fetch: Table::new(), is_used: false }
-    }
-
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.is_used) {
-            self.read.clear();
-            self.write.clear();
-            self.fetch.clear();
-        }
+        self.read.clear();
+        self.write.clear();
+        self.fetch.clear();
     }
 
     pub fn forget_local(&mut self) {

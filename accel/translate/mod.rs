@@ -9,6 +9,8 @@ mod exits;
 mod heat;
 mod layout;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 mod vcpu;
 
@@ -21,22 +23,40 @@ use crate::{AccelError, Accelerator, Capabilities, Vcpu, VcpuContext, VcpuHandle
 use code::Code;
 use vcpu::TranslatedVcpu;
 
+/// How the translator works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How much memory translated code may take: a multiple of 64 KiB, 1 GiB at most.
+    pub code_bytes: usize,
+    /// Whether translated code counts its instructions, which makes it slower.
+    pub counts: bool,
+    /// Steps are translated too, each instruction as a block of its own.
+    pub steps: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { code_bytes: 64 << 20, counts: false, steps: false }
+    }
+}
+
 /// The translator as an engine. The processors of one machine share what was translated.
 #[derive(Default)]
 pub struct Translator {
     /// By the world that its processors are in, which is their machine's.
     code: Mutex<Vec<(Weak<World>, Weak<Code>)>>,
-    /// Steps are translated too, each instruction as a block of its own.
-    steps: bool,
+    settings: Settings,
 }
 
 impl Translator {
-    /// How much memory translated code may take.
-    pub const CODE_BYTES: usize = 64 << 20;
+    /// An engine that works so.
+    pub fn new(settings: Settings) -> Self {
+        Self { code: Mutex::default(), settings }
+    }
 
     /// An engine whose single steps run translated code, so that each instruction's translation can be judged alone.
     pub fn stepping() -> Self {
-        Self { steps: true, ..Self::default() }
+        Self::new(Settings { steps: true, ..Settings::default() })
     }
 
     /// Whether this host can run translated code, and why not.
@@ -52,7 +72,7 @@ impl Translator {
         if let Some(code) = ours.and_then(|(_, code)| code.upgrade()) {
             return Ok(code);
         }
-        let code = Arc::new(Code::new(Self::CODE_BYTES).map_err(unavailable)?);
+        let code = Arc::new(Code::new(self.settings.code_bytes).map_err(unavailable)?);
         known.push((Arc::downgrade(world), Arc::downgrade(&code)));
         Ok(code)
     }
@@ -73,7 +93,7 @@ impl Accelerator for Translator {
 
     fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<(Box<dyn Vcpu>, Arc<dyn VcpuHandle>), AccelError> {
         let code = self.code(&context.world)?;
-        let vcpu = TranslatedVcpu::new(id, context, code, self.steps);
+        let vcpu = TranslatedVcpu::new(id, context, code, self.settings);
         let handle = vcpu.handle();
         Ok((Box::new(vcpu), handle))
     }

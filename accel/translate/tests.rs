@@ -1,5 +1,7 @@
 //! What translated code does without leaving it, where no single instruction shows it.
 
+mod processors;
+
 use dragoman_jit::pages::Entry;
 use dragoman_state::{Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, PAGE_SIZE, RFlags, Segment, VcpuState, Xcr0};
 
@@ -25,9 +27,9 @@ fn long(scene: &mut Scene) -> VcpuState {
     put(0x10_2000, PRESENT | WRITABLE | LARGE);
     for n in [1, 2] {
         let table = 0x10_2000 + 0x1000 * n;
-        put(0x10_2000 + 8 * (n * APART >> 21), table | PRESENT | WRITABLE);
+        put(0x10_2000 + 8 * ((n * APART) >> 21), table | PRESENT | WRITABLE);
         put(table, (0x18_0000 + 0x1000 * n) | PRESENT | WRITABLE | DIRTY);
-        let bytes: Vec<u8> = (0..PAGE_SIZE).map(|k| (k * k ^ 37 * k ^ n) as u8).collect();
+        let bytes: Vec<u8> = (0..PAGE_SIZE).map(|k| ((k * k) ^ (37 * k) ^ n) as u8).collect();
         scene.ram.write(GuestPhys(0x18_0000 + 0x1000 * n), &bytes).expect("RAM");
     }
     let mut state = scene.state();

@@ -10,14 +10,15 @@ use dragoman_frontend::{
     semantics::LazyFlags,
 };
 use dragoman_jit::{
-    GuestTime, JumpCache, SavedFlags,
-    cache::{Key, Refused},
-    rewrite::{FlagHome, HostInstructions, Original, Rewriter, Site, SiteKind, Source},
+    Frame, GuestTime, JumpCache, SavedFlags,
+    cache::{Key, Refused, Targets},
+    rewrite::{FlagHome, HostInstructions, Original, Pointer, Recipe, Rewriter, Site, SiteKind, Source},
     run::{time, x87},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, StatusWord, VcpuId, VcpuState};
 
 use super::{
+    Settings,
     code::{Code, Place, Regions, Translated},
     exits::Exits,
     heat::Heat,
@@ -73,17 +74,17 @@ pub(super) struct TranslatedVcpu {
     exits: Exits,
     /// As they were when the jump caches were last known to be right.
     regions: Regions,
-    steps: bool,
+    settings: Settings,
 }
 
 impl TranslatedVcpu {
-    /// A processor in its power-on state. `steps` is whether steps are translated too.
-    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, steps: bool) -> Self {
+    /// A processor in its power-on state.
+    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, settings: Settings) -> Self {
         // Others keep the address of every operand, of which the host says nothing that is the guest's.
         let has_x87 = context.model.has(Feature::FdpExceptionOnly);
         let mut inner = InterpretedVcpu::new(id, context);
         inner.overwritten = Some(Vec::new());
-        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87));
+        let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87)).counting(settings.counts);
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();
         if time::has_steady_ticks() {
@@ -93,7 +94,7 @@ impl TranslatedVcpu {
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
         let (regions, jumps_mode) = (code.cache.view(), Mode::default());
         let splits = Splits([GuestPhys(u64::MAX); Splits::SLOTS]);
-        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, jumps_mode, exits: Exits::default(), regions, steps }
+        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, jumps_mode, exits: Exits::default(), regions, settings }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
@@ -165,6 +166,11 @@ impl Splits {
     }
 }
 
+/// How many bytes there are from `at` to the end of its page.
+fn room_in_page(at: GuestPhys) -> usize {
+    PAGE_SIZE as usize - at.page_offset()
+}
+
 /// Whether the code that runs now may be translated.
 fn can_translate(vcpu: &InterpretedVcpu) -> bool {
     vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
@@ -210,6 +216,7 @@ impl<'a> Run<'a> {
         let is_masked = cpu.state.x87.control & MASKS == MASKS && !cpu.state.x87.status.contains(StatusWord::ES);
         if is_masked {
             x87::load(&cpu.state.x87);
+            cpu.frame.x87_pointer = Frame::NO_POINTER;
             cpu.frame.has_x87 = 1;
         }
         is_masked
@@ -221,20 +228,13 @@ impl<'a> Run<'a> {
         if std::mem::take(&mut cpu.frame.has_x87) == 0 {
             return;
         }
-        let (now, last) = x87::unload(self.code.gate.memory().base());
-        let old = std::mem::replace(&mut cpu.state.x87, now);
+        let old = std::mem::replace(&mut cpu.state.x87, x87::unload());
         let now = &mut cpu.state.x87;
         // Without an exception to be reported neither is remembered.
         (now.opcode, now.data_pointer, now.data_selector) = (old.opcode, old.data_pointer, old.data_selector);
-        match last.and_then(|last| self.regions.faulted_at(last)) {
-            Some(place) => {
-                let insn = &place.block.payload[usize::from(place.site.insn)].insn;
-                let offset = place.block.key.at.page_offset() as u64 + u64::from(insn.start);
-                now.instruction_pointer = cpu.frame.x87_page.wrapping_add(offset);
-            }
-            None => {
-                (now.instruction_pointer, now.instruction_selector) = (old.instruction_pointer, old.instruction_selector);
-            }
+        now.instruction_pointer = cpu.frame.x87_pointer;
+        if cpu.frame.x87_pointer == Frame::NO_POINTER {
+            (now.instruction_pointer, now.instruction_selector) = (old.instruction_pointer, old.instruction_selector);
         }
     }
 
@@ -256,6 +256,7 @@ impl<'a> Run<'a> {
         let mut arrival = self.arrive(vcpu);
         if let Arrival::LoadX87(place) = &arrival {
             if let Some(code) = place.resume().filter(|_| Self::load_x87(vcpu)) {
+                Self::count_again(vcpu, place);
                 self.enter(vcpu, code);
                 arrival = self.arrive(vcpu);
             }
@@ -293,7 +294,7 @@ impl<'a> Run<'a> {
     /// Runs translated code until it is left.
     fn enter(&mut self, vcpu: &mut InterpretedVcpu, code: u64) {
         let cpu = &mut vcpu.cpu;
-        cpu.frame.flags = SavedFlags::of(cpu.state.rflags);
+        (cpu.frame.flags, cpu.frame.recipe) = (SavedFlags::of(cpu.state.rflags), 0);
         let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
         cpu.frame.has_upper_halves = u32::from(halves != 0);
         self.code.gate.enter(cpu, code);
@@ -324,10 +325,19 @@ impl<'a> Run<'a> {
         let is_only_user = vcpu.cpu.context.world.is_single();
         let mut stale = Vec::new();
         for (at, length) in overwritten.iter().copied() {
+            let mut was_translated = false;
             let is_gone = self.code.cache.invalidate(at, length, |block| {
                 self.heat.cool(&block.key);
-                stale.push(block.from_jump);
+                match block.targets() {
+                    Targets::None => {}
+                    Targets::One(rip) => self.jumps.iter_mut().for_each(|jumps| jumps.forget_one(rip, block.from_jump)),
+                    Targets::Several => stale.push(block.from_jump),
+                }
+                was_translated = true;
             });
+            if !was_translated {
+                self.heat.overwritten(at, false);
+            }
             if is_only_user && is_gone && !vcpu.blocks.has_any_of(at) {
                 tracker.clear_code(at.page());
             }
@@ -346,7 +356,10 @@ impl<'a> Run<'a> {
         match self.arrive(vcpu) {
             Arrival::Interpret(place) => self.interpret(vcpu, &place),
             Arrival::LoadX87(place) => match place.resume().filter(|_| Self::load_x87(vcpu)) {
-                Some(code) => Next::Code(code),
+                Some(code) => {
+                    Self::count_again(vcpu, &place);
+                    Next::Code(code)
+                }
                 None => match self.interpret(vcpu, &place) {
                     // What lies there is the instruction that was just executed.
                     Next::Code(_) => Next::Leave(BlockEnd::Done),
@@ -364,6 +377,7 @@ impl<'a> Run<'a> {
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 self.follow(vcpu, at, true, |run, block, is_global| {
                     run.jumps[view].learn(at, block.from_jump, is_global);
+                    block.jumped_to(at);
                     block.with_saved_flags
                 })
             }
@@ -383,7 +397,10 @@ impl<'a> Run<'a> {
         if number != Site::FAULTED {
             self.exits.count(place.site.kind);
         }
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_sub(place.counted_ahead());
         self.take_flags(vcpu, place.site.flags);
+        Self::take_pointer(vcpu, &place);
         let shadow = &mut vcpu.cpu.state.events.shadow;
         if *shadow != InterruptShadow::None && place.block.payload[usize::from(place.site.insn)].insn.opcode != STI {
             *shadow = InterruptShadow::None;
@@ -407,6 +424,8 @@ impl<'a> Run<'a> {
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
                     let rsp = &mut vcpu.cpu.state.gpr[Gpr::RSP];
                     *rsp = rsp.wrapping_sub(i64::from(moved) as u64);
+                    let executed = &mut vcpu.cpu.frame.executed;
+                    *executed = executed.wrapping_sub(place.counts().into());
                     return Arrival::Interpret(place);
                 }
                 Arrival::Jump(at)
@@ -445,6 +464,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Notes the last x87 instruction where the code was left behind it.
+    fn take_pointer(vcpu: &mut InterpretedVcpu, place: &Place) {
+        let frame = &mut vcpu.cpu.frame;
+        match place.site.pointer {
+            Pointer::Known => {}
+            Pointer::Nothing => frame.x87_pointer = 0,
+            Pointer::Insn(n) => {
+                let start = place.block.payload[usize::from(n)].insn.start;
+                let offset = place.block.key.at.page_offset() as u64 + u64::from(start);
+                frame.x87_pointer = frame.page.wrapping_add(offset);
+            }
+        }
+    }
+
     /// The guest's flags into its state, from where the code had them.
     fn take_flags(&mut self, vcpu: &mut InterpretedVcpu, home: FlagHome) {
         let cpu = &mut vcpu.cpu;
@@ -452,8 +485,18 @@ impl<'a> Run<'a> {
             FlagHome::Host => cpu.frame.host_flags.image(),
             FlagHome::Memory | FlagHome::Both => cpu.frame.flags.image(),
             FlagHome::Recipe(recipe) => recipe.flags(&cpu.state.gpr),
+            FlagHome::Told => match Recipe::numbered(cpu.frame.recipe) {
+                Some(recipe) => recipe.flags(&cpu.state.gpr),
+                None => cpu.frame.flags.image(),
+            },
         };
         cpu.state.rflags = cpu.state.rflags.difference(RFlags::ARITHMETIC) | flags;
+    }
+
+    /// Code goes on behind `place`: what it had counted of what is behind, and what was taken back, counts again.
+    fn count_again(vcpu: &mut InterpretedVcpu, place: &Place) {
+        let executed = &mut vcpu.cpu.frame.executed;
+        *executed = executed.wrapping_add(place.counted_behind());
     }
 
     /// Executes the instruction at `place`.
@@ -500,7 +543,10 @@ impl<'a> Run<'a> {
         // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
         let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
-            Some(address) if goes_on => Next::Code(address),
+            Some(address) if goes_on => {
+                Self::count_again(vcpu, place);
+                Next::Code(address)
+            }
             None if goes_on => self.go_on(vcpu),
             _ => Next::Leave(BlockEnd::Done),
         }
@@ -555,6 +601,7 @@ impl<'a> Run<'a> {
         }
         self.follow(vcpu, at, true, |run, block, is_global| {
             run.jumps[view].learn(at, block.from_jump, is_global);
+            block.jumped_to(at);
             block.with_saved_flags
         })
     }
@@ -578,7 +625,10 @@ impl<'a> Run<'a> {
                         cpu.state.rip = this;
                         Next::Leave(BlockEnd::Fault(fault))
                     }
-                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => Next::Code(address),
+                    (Ok(()), Some(address)) if is_done && !must_leave && !cpu.must_attend => {
+                        Self::count_again(vcpu, place);
+                        Next::Code(address)
+                    }
                     (Ok(()), _) => Next::Leave(BlockEnd::Done),
                 };
             }
@@ -596,7 +646,7 @@ impl<'a> Run<'a> {
         if !is_wanted {
             return Ok(None);
         }
-        if PAGE_SIZE as usize - key.at.page_offset() < MAX_INSN_BYTES {
+        if room_in_page(key.at) < MAX_INSN_BYTES {
             if let Some(block) = self.translate_split(vcpu, at, key) {
                 return Ok(Some(block));
             }
@@ -620,14 +670,13 @@ impl<'a> Run<'a> {
     /// Translates the block of `key`, where it lies in one page.
     fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<&'a Translated> {
         let mut window = [0; WINDOW];
-        let room = PAGE_SIZE as usize - key.at.page_offset();
+        let room = room_in_page(key.at);
         let bytes = &mut window[..room.min(WINDOW)];
-        // Others may be writing the page while it becomes code: what is read counts only once it is tracked.
-        self.track(vcpu, key.at, bytes.len() as u64);
+        vcpu.cpu.watch_code(key.at);
         let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
         match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
-            Ok(decoded) => self.put_in(vcpu, key, decoded, None, overwrites),
+            Ok(decoded) => self.put_in(vcpu, key, decoded, bytes, None, overwrites),
             Err(DecodeError::NeedsMoreBytes) => {
                 self.splits.add(key.at);
                 None
@@ -638,33 +687,44 @@ impl<'a> Run<'a> {
     /// Translates the instruction at RIP `at`, where it ends in another page.
     fn translate_split(&mut self, vcpu: &mut InterpretedVcpu, at: u64, key: Key) -> Option<&'a Translated> {
         let mut window = [0; 2 * MAX_INSN_BYTES];
-        let room = PAGE_SIZE as usize - key.at.page_offset();
+        let room = room_in_page(key.at);
         vcpu.cpu.mmu.read_code(key.at, &mut window[..room]);
         if vcpu.decoder.decode_for_rewriting(key.at, &window[..room], key.mode, 1).is_ok() {
             return None;
         }
         let tail = vcpu.fetch_tail(at).ok()?;
-        self.track(vcpu, key.at, room as u64);
-        self.track(vcpu, tail, MAX_INSN_BYTES as u64);
+        vcpu.cpu.watch_code(key.at);
+        vcpu.cpu.watch_code(tail);
         let overwrites = self.code.cache.overwrites();
-        let (first, rest) = window.split_at_mut(room);
-        vcpu.cpu.mmu.read_code(key.at, first);
-        vcpu.cpu.mmu.read_code(tail, &mut rest[..MAX_INSN_BYTES]);
-        let decoded = vcpu.decoder.decode_for_rewriting(key.at, &window[..room + MAX_INSN_BYTES], key.mode, 1).ok()?;
+        let bytes = &mut window[..room + MAX_INSN_BYTES];
+        vcpu.cpu.mmu.read_code(key.at, &mut bytes[..room]);
+        vcpu.cpu.mmu.read_code(tail, &mut bytes[room..]);
+        let decoded = vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, 1).ok()?;
         // What was read just now may be another instruction than the one that did not fit.
         let is_split = usize::from(decoded.0.length) > room;
-        if is_split { self.put_in(vcpu, key, decoded, Some(tail), overwrites) } else { None }
+        if is_split { self.put_in(vcpu, key, decoded, bytes, Some(tail), overwrites) } else { None }
     }
 
-    /// Translates what was decoded when the cache counted so many `overwrites`, and puts it in.
+    /// Translates what was decoded from `bytes`, which were read when the cache counted so many `overwrites`, and puts it in.
     fn put_in(
         &mut self,
         vcpu: &mut InterpretedVcpu,
         key: Key,
         (block, originals): (Block, Vec<Original>),
+        bytes: &[u8],
         tail: Option<GuestPhys>,
         overwrites: u64,
     ) -> Option<&'a Translated> {
+        let length = u64::from(block.length);
+        let (first, rest) = bytes[..length as usize].split_at(room_in_page(key.at).min(length as usize));
+        let pieces = std::iter::once((key.at, first)).chain(tail.map(|page| (page, rest)));
+        for (at, bytes) in pieces {
+            vcpu.cpu.context.ram.tracker().mark_code(at, bytes.len() as u64);
+            // Others may have written while nobody told of this code; from here on they are told.
+            if !vcpu.cpu.mmu.is_code(at, bytes) {
+                return None;
+            }
+        }
         let source = Source {
             insns: &block.insns,
             originals: &originals,
@@ -675,7 +735,7 @@ impl<'a> Run<'a> {
             tail,
         };
         let translation = self.rewriter.rewrite(source);
-        let (table, length) = (&vcpu.table, u64::from(block.length));
+        let table = &vcpu.table;
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
         match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
             Ok(block) => Some(block),
@@ -687,35 +747,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn track(&self, vcpu: &mut InterpretedVcpu, at: GuestPhys, length: u64) {
-        if vcpu.cpu.context.ram.tracker().mark_code(at, length) {
-            vcpu.cpu.mmu.protect(at.page());
-        }
-    }
-
     /// Has the blocks forgotten that were translated longest ago. Whoever is in code then leaves it first.
     fn make_room(&self, vcpu: &mut InterpretedVcpu) {
-        let context = &vcpu.cpu.context;
-        if context.world.is_single() {
-            for page in self.code.cache.reuse(self.regions) {
-                if !vcpu.blocks.has_any_of(page) {
-                    context.ram.tracker().clear_code(page);
-                }
+        let unused = vcpu.cpu.alone(|_| self.code.cache.reuse(self.regions));
+        if vcpu.cpu.context.world.is_single() {
+            for page in unused.into_iter().filter(|page| !vcpu.blocks.has_any_of(*page)) {
+                vcpu.cpu.context.ram.tracker().clear_code(page);
             }
-        } else {
-            context.world.alone(|| self.code.cache.reuse(self.regions));
         }
     }
 }
 
 impl Vcpu for TranslatedVcpu {
     fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
+        self.inner.cpu.frame.is_alone = self.inner.cpu.context.world.is_single().into();
         let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
         inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| parts.start().run(vcpu)))
     }
 
     fn step(&mut self) -> Result<ExitReason, AccelError> {
-        if !self.steps {
+        if !self.settings.steps {
             return self.inner.step();
         }
         let (inner, mut parts) = self.parts(1);
@@ -731,7 +782,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn instructions(&self) -> u64 {
-        self.inner.instructions()
+        self.inner.instructions().wrapping_add(self.inner.cpu.frame.executed)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -748,7 +799,8 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        // Translated code counts nothing, and notes no branches.
-        Trace { instructions: None, branches: Vec::new(), ..self.inner.trace() }
+        // Translated code notes no branches.
+        let instructions = self.settings.counts.then(|| self.instructions());
+        Trace { instructions, branches: Vec::new(), ..self.inner.trace() }
     }
 }

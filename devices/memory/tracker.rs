@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
 use dragoman_state::{GuestPhys, PAGE_SIZE};
@@ -55,9 +55,14 @@ impl PageTracker {
 
     /// Marks the bytes of one page that code was decoded from. Returns whether the page held no code before: the
     /// caller must then see to it that no vCPU can write to it unnoticed any more.
+    ///
+    /// What the caller reads of these bytes afterwards holds every write that is not told to the listeners.
     pub fn mark_code(&self, at: GuestPhys, length: u64) -> bool {
         let Some(word) = self.code.get(at.page_number() as usize) else { return false };
-        word.fetch_or(granules(at, length), Ordering::AcqRel) == 0
+        let is_first = word.fetch_or(granules(at, length), Ordering::AcqRel) == 0;
+        // Whoever writes looks for marks behind the write; one of the two sees the other.
+        fence(Ordering::SeqCst);
+        is_first
     }
 
     /// Forgets that there is code in the page at `page`.
@@ -133,6 +138,7 @@ impl PageTracker {
                 word.fetch_or(1 << (n % 64), Ordering::AcqRel);
             }
         }
+        fence(Ordering::SeqCst);
         if self.code_granules(at) & granules(at, length) == 0 {
             return false;
         }

@@ -25,13 +25,13 @@ use std::{
 use dragoman_frontend::decode::Mode;
 use dragoman_state::GuestPhys;
 
-pub use block::{Block, Left};
+pub use block::{Block, Left, Targets};
 use index::{Index, KeyHasher};
 pub use region::View;
 use region::{Division, Region};
 
 use crate::{
-    rewrite::{Site, SiteKind, Translation, Way},
+    rewrite::{Site, SiteKind, Translation},
     run::CodeMemory,
 };
 
@@ -182,8 +182,19 @@ impl<P> CodeCache<P> {
         payload: P,
         overwrites: u64,
     ) -> Result<&'a Block<P>, Refused> {
-        let Translation { mut code, with_host_flags, with_saved_flags, from_jump, sites, site_numbers, exits, rows, tail } =
-            translation;
+        let Translation {
+            mut code,
+            with_host_flags,
+            with_saved_flags,
+            with_recipe,
+            from_jump,
+            sites,
+            site_numbers,
+            exits,
+            rows,
+            counted,
+            tail,
+        } = translation;
         let mut guarded = self.lock();
         if overwrites != self.overwrites() || !self.is_current(view) {
             return Err(Refused::Stale);
@@ -211,12 +222,15 @@ impl<P> CodeCache<P> {
             place,
             size: code.len(),
             with_host_flags: base + u64::from(with_host_flags),
+            with_recipe: with_recipe.map(|(offset, forbidden)| (base + u64::from(offset), forbidden)),
             with_saved_flags: base + u64::from(with_saved_flags),
             from_jump: base + u64::from(from_jump),
             base,
             sites,
             exits,
             rows,
+            counted,
+            jumped_to: AtomicU64::new(0),
             is_forgotten: AtomicBool::new(false),
             payload,
         };
@@ -234,23 +248,23 @@ impl<P> CodeCache<P> {
     /// Has the exit at the site numbered `number` go straight to the block of `target` from now on.
     pub fn link(&self, view: &View<P>, number: u32, target: &Key) {
         let mut guarded = self.lock();
-        let Some(Left { block, site }) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
+        let Some(left) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
+        if !left.can_be_linked() {
+            return;
+        }
+        let Left { block, site } = left;
         let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }) = site.kind else { return };
         let is_target = |id| view.block(id).is_some_and(|block| block.key == *target && block.is_known());
         let Some(to) = self.index.find(target, is_target) else { return };
-        let from = number >> Site::BITS;
+        let entry = view.block(to).and_then(|target| target.entry(block.exits.get(usize::from(exit))?));
+        let (from, Some(entry)) = (number >> Site::BITS, entry) else { return };
         // There are none of a block that was forgotten.
         match guarded.links(from).and_then(|links| links.out.get_mut(usize::from(exit))) {
             Some(out @ None) => *out = Some(to),
             Some(Some(_)) | None => return,
         }
-        if let (Some(links), Some(target)) = (guarded.links(to), view.block(to)) {
+        if let Some(links) = guarded.links(to) {
             links.from.push((from, exit));
-            let entry = match block.exits[usize::from(exit)].way {
-                Way::HostFlags => target.with_host_flags,
-                Way::SavedFlags => target.with_saved_flags,
-                Way::Jump => target.from_jump,
-            };
             self.point(block, exit, entry);
         }
     }
@@ -297,12 +311,16 @@ impl<P> CodeCache<P> {
                 self.point(source, exit, source.base + u64::from(source.exits[usize::from(exit)].stub));
             }
         }
-        for to in out.into_iter().flatten() {
-            if let Some(links) = guarded.links(to) {
+        for to in out.iter().flatten() {
+            if let Some(links) = guarded.links(*to) {
                 links.from.retain(|(source, _)| *source != id);
             }
         }
         let Some(block) = guarded.view.block(id) else { return };
+        // Whoever is still in it must not come from there to what is forgotten later.
+        for (exit, stub) in block.exits.iter().enumerate().filter(|(exit, _)| out.get(*exit).is_some_and(Option::is_some)) {
+            self.point(block, exit as u8, block.base + u64::from(stub.stub));
+        }
         block.is_forgotten.store(true, Ordering::Release);
         let (key, pieces) = (block.key, block.pieces());
         if self.index.remove(&key, id) {

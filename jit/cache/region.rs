@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{Block, BlockId, Left};
-use crate::rewrite::{Site, SiteKind};
+use crate::rewrite::{Row, Site, SiteKind};
 
 const CHUNK: usize = 256;
 type Chunk<P> = Box<[OnceLock<Box<Block<P>>>]>;
@@ -157,7 +157,8 @@ impl<P> View<P> {
         let block = self.regions.get(place / self.division.region)?.at(place)?;
         let within = (place - block.place) as u32;
         let row = block.rows.iter().rev().find(|row| row.start <= within)?;
-        let site = Site { kind: SiteKind::Interpret, insn: row.insn, flags: row.flags, touches_x87: true, resume: None };
+        let Row { insn, flags, pointer, .. } = *row;
+        let site = Site { kind: SiteKind::Interpret, insn, flags, touches_x87: true, pointer, resume: None };
         Some(Left { block, site })
     }
 }

@@ -1,7 +1,7 @@
 //! Finding, linking and forgetting blocks, without running any.
 
 use super::*;
-use crate::rewrite::{Exit, FlagHome};
+use crate::rewrite::{Exit, FlagHome, Pointer, Way};
 
 const SIZE: usize = 1 << 16;
 
@@ -23,6 +23,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
         site_numbers: vec![code.len() as u32 - 4],
         code,
         with_host_flags: 0,
+        with_recipe: None,
         with_saved_flags: 1,
         from_jump: 2,
         sites: vec![Site {
@@ -30,10 +31,18 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
             insn: 0,
             flags,
             touches_x87: false,
+            pointer: Pointer::Known,
             resume: None,
         }],
-        exits: vec![Exit { patch: 4, stub, way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags } }],
+        exits: vec![Exit {
+            patch: 4,
+            stub,
+            way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags },
+            recipe: None,
+        }],
         rows: Vec::new(),
+        counted: Vec::new(),
+        tail: None,
     }
 }
 
@@ -76,7 +85,9 @@ fn a_link_is_made_to_the_way_in_that_fits_the_flags_and_taken_back_with_its_targ
     assert!(cache.find(&view, &key(0x1020)).is_none());
     let left = view.left_at(number(&memory, target)).expect("another processor may still be in it");
     assert_eq!(left.block.payload, "c");
+    assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "nor does it lead anywhere");
     cache.link(&view, number(&memory, target), &key(0x1000));
+    assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "ever again");
     assert_eq!(cache.counts().invalidated, 1);
 }
 
@@ -117,8 +128,8 @@ fn a_host_fault_is_found_by_its_place() {
     let view = cache.view();
     let mut translation = jump(0, FlagHome::Host);
     translation.rows = vec![
-        crate::rewrite::Row { start: 1, insn: 3, flags: FlagHome::Host },
-        crate::rewrite::Row { start: 2, insn: 4, flags: FlagHome::Memory },
+        crate::rewrite::Row { start: 1, insn: 3, flags: FlagHome::Host, pointer: Pointer::Known },
+        crate::rewrite::Row { start: 2, insn: 4, flags: FlagHome::Memory, pointer: Pointer::Known },
     ];
     put(&cache, &view, 0x3000, jump(0, FlagHome::Host), ());
     let block = put(&cache, &view, 0x1000, translation, ());

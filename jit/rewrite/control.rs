@@ -5,8 +5,8 @@ use dynasmrt::DynasmApi;
 use iced_x86::{ConditionCode, OpKind};
 
 use super::{
-    Detour, DetourKind, Exit, SiteKind, Stub, Way, Work,
-    flags::FlagHome,
+    DetourKind, Exit, SiteKind, Stub, Way, Work,
+    flags::{FlagHome, Flags},
     plan::MemoryUse,
     registers::{Home, home, number},
 };
@@ -35,7 +35,7 @@ impl Work<'_> {
         } else {
             self.code.extend([0x0f, 0x80 | condition]);
             let jump = self.code.displacement();
-            self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Branch(target) });
+            self.detour(jump, DetourKind::Branch(target));
         }
         if self.number + 1 == self.source.insns.len() {
             self.fall_out();
@@ -109,10 +109,16 @@ impl Work<'_> {
 
     fn leave_to(&mut self, target: i32, moved: Option<i32>) {
         if (0..PAGE).contains(&target) {
-            if !self.flags.memory {
-                self.want_host_flags();
+            if self.flags.memory {
+                return self.link_to(target, true);
             }
-            return self.link_to(target, true);
+            self.want_host_flags();
+            let recipe = self.tell_recipe();
+            self.link_to(target, true);
+            if let Some(exit) = self.out.exits.last_mut() {
+                exit.recipe = recipe;
+            }
+            return;
         }
         let page = self.layout.page();
         dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
@@ -164,8 +170,12 @@ impl Work<'_> {
         let exit = self.out.exits.len();
         let site = self.site(SiteKind::Link { target, exit: exit as u8, is_grouped });
         let patch = self.code.displacement();
-        let way = if self.flags.memory { Way::SavedFlags } else { Way::HostFlags };
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way });
+        let way = match (self.flags, self.forbidden) {
+            (Flags { is_told: true, .. }, Some(forbidden)) => Way::Told(forbidden),
+            (Flags { memory: true, .. }, _) => Way::SavedFlags,
+            _ => Way::HostFlags,
+        };
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way, recipe: None });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 

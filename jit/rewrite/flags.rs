@@ -25,6 +25,8 @@ pub enum FlagHome {
     Both,
     /// In neither: they follow from the guest's registers.
     Recipe(Recipe),
+    /// Where [`Frame::recipe`](crate::Frame::recipe) says: they follow from registers, or are in memory where that is zero.
+    Told,
 }
 
 /// What is known of the guest's flags at a place of the code under construction.
@@ -36,16 +38,20 @@ pub(super) struct Flags {
     pub memory: bool,
     /// They follow from registers.
     pub recipe: Option<Recipe>,
+    /// Whoever takes over finds them, and only they: those in memory are not to be read.
+    pub is_told: bool,
 }
 
 impl Flags {
-    pub const HOST: Self = Self { host: true, memory: false, recipe: None };
-    pub const MEMORY: Self = Self { host: false, memory: true, recipe: None };
-    pub const BOTH: Self = Self { host: true, memory: true, recipe: None };
+    pub const HOST: Self = Self { host: true, memory: false, recipe: None, is_told: false };
+    pub const MEMORY: Self = Self { host: false, memory: true, recipe: None, is_told: false };
+    pub const BOTH: Self = Self { host: true, memory: true, recipe: None, is_told: false };
+    pub const TOLD: Self = Self { is_told: true, ..Self::MEMORY };
 
     /// Where whoever takes over here finds them.
     pub fn home(self) -> FlagHome {
         match self {
+            Self { is_told: true, .. } => FlagHome::Told,
             Self { host: true, memory: true, .. } => FlagHome::Both,
             Self { memory: true, .. } => FlagHome::Memory,
             Self { host: false, recipe: Some(recipe), .. } => FlagHome::Recipe(recipe),
@@ -185,7 +191,41 @@ pub(super) fn at_start(steps: &[Step]) -> Flags {
     Flags::MEMORY
 }
 
+/// Whether a block of `steps` can be entered without the flags in either place: nobody reads them before they are replaced,
+/// and all that is needed is that whoever takes over is told how they follow from registers. Returns the registers from
+/// which they must not follow, a bit for each, because they are written before.
+pub(super) fn may_be_told(steps: &[Step]) -> Option<u16> {
+    let (mut written, mut forbidden) = (0, 0);
+    for step in steps {
+        let can_be = match step.plan {
+            Plan::Nothing | Plan::Address | Plan::Native | Plan::Push | Plan::Pop => !step.touches_x87,
+            _ => false,
+        };
+        if !can_be {
+            return None;
+        }
+        if step.memory.is_some() || step.may_fault || matches!(step.plan, Plan::Push | Plan::Pop) {
+            forbidden |= written;
+        }
+        match step.effect {
+            Effect::None => written |= step.written,
+            Effect::Replaces => return Some(forbidden),
+            _ => return None,
+        }
+    }
+    None
+}
+
 impl Work<'_> {
+    /// Tells whoever takes over in the next block how the host's flags follow from registers, where that is known. No flag is
+    /// lost.
+    pub(super) fn tell_recipe(&mut self) -> Option<Recipe> {
+        let (recipe, number) = self.flags.recipe.and_then(|recipe| Some((recipe, recipe.number()?)))?;
+        let at = self.layout.recipe();
+        dynasm!(self.code ; .arch x64 ; gs mov DWORD [at], number as i32);
+        Some(recipe)
+    }
+
     /// Sees to it that the flags are in memory. R11 is lost, and no flag.
     pub(super) fn save_flags(&mut self) {
         if self.flags.memory {

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The longest range that one probe finds. A longer one crosses into another page more often.
-const LONGEST: i64 = 512;
+pub(crate) const LONGEST: i64 = 512;
 /// Groups whose distance is in memory, at once.
 pub(super) const SLOTS: u8 = 4;
 const RSP: u8 = 4;

@@ -5,7 +5,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
 use super::{
-    Detour, DetourKind, SiteKind, Work,
+    DetourKind, SiteKind, Work,
     groups::{Distance, Group},
     plan::MemoryUse,
     registers::{Home, R10, R11, R14, as_wide, home, number},
@@ -153,7 +153,7 @@ impl Work<'_> {
         dynasm!(self.code ; .arch x64 ; lea r10, [Rq(base) + low]);
         let miss = self.look_up(MemoryUse { size: group.length, is_write: group.is_write });
         let (jump, table) = (miss.jump, miss.table);
-        self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::Ungrouped(miss) });
+        self.detour(jump, DetourKind::Ungrouped(miss));
         match group.distance {
             Distance::Register => {
                 dynasm!(self.code ; .arch x64 ; gs mov r14, [r11 + table + 8] ; gs sub r14, [r11 + table]);
@@ -190,7 +190,10 @@ impl Work<'_> {
         let beyond = self.jump_beyond();
         self.find_page(site, miss);
         self.code.land(beyond);
-        self.leave_flags_in_memory();
+        self.note_pointer();
+        if !self.flags.is_told {
+            self.leave_flags_in_memory();
+        }
         self.link_to(own, false);
     }
 

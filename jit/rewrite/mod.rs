@@ -42,6 +42,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Encoder, InstructionInfoFactory};
 
 pub use flags::FlagHome;
+pub(crate) use groups::LONGEST as LONGEST_GROUP;
 pub use plan::HostInstructions;
 pub use recipe::Recipe;
 
@@ -128,8 +129,22 @@ pub struct Site {
     pub flags: FlagHome,
     /// Whether the instruction reads or changes the x87 unit.
     pub touches_x87: bool,
+    /// What the unit remembers of the block.
+    pub pointer: Pointer,
     /// Where the next instruction's code begins, from the start of the block's, where the block goes on.
     pub resume: Option<u32>,
+}
+
+/// What the x87 unit remembers of a block's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pointer {
+    /// Nothing that [`Frame::x87_pointer`](crate::Frame::x87_pointer) does not say.
+    #[default]
+    Known,
+    /// That it forgot.
+    Nothing,
+    /// The instruction with this number.
+    Insn(u8),
 }
 
 impl Site {
@@ -148,6 +163,8 @@ pub struct Exit {
     pub stub: u32,
     /// Which of a block's ways in it takes.
     pub way: Way,
+    /// How the flags in the host's follow from registers, where whoever takes over is told that on this way.
+    pub recipe: Option<Recipe>,
 }
 
 /// A way into a block.
@@ -157,6 +174,9 @@ pub enum Way {
     HostFlags,
     /// With the flags in memory.
     SavedFlags,
+    /// With the flags where whoever takes over was told; from which registers they must not follow, a bit for each, was looked
+    /// at already.
+    Told(u16),
     /// With the flags in memory, RIP in R10, and [`Frame::page`](crate::Frame::page) still another's.
     Jump,
 }
@@ -170,6 +190,8 @@ pub struct Row {
     pub insn: u8,
     /// Where the flags are.
     pub flags: FlagHome,
+    /// What the x87 unit remembers of the block.
+    pub pointer: Pointer,
 }
 
 /// Translated code and what must be known of it. Places are offsets from the start of the code.
@@ -183,6 +205,9 @@ pub struct Translation {
     pub with_saved_flags: u32,
     /// The way in after an indirect jump: RIP in R10, the flags in memory.
     pub from_jump: u32,
+    /// The way in with the flags in neither place, where whoever takes over was told how they follow from registers; none of
+    /// them may be among those that have a bit here.
+    pub with_recipe: Option<(u32, u16)>,
     /// The places where it is left.
     pub sites: Vec<Site>,
     /// Where the code holds a site's number as 32 bits, without that of its block.
@@ -193,6 +218,9 @@ pub struct Translation {
     pub rows: Vec<Row>,
     /// As in [`Source::tail`].
     pub tail: Option<GuestPhys>,
+    /// Where the stretches of instructions end that the code counts as executed at their start, rising; none where it does
+    /// not count.
+    pub counted: Vec<u8>,
 }
 
 /// Translates blocks for one kind of processor.
@@ -201,12 +229,19 @@ pub struct Rewriter {
     host: HostInstructions,
     infos: InstructionInfoFactory,
     encoder: Encoder,
+    counts: bool,
 }
 
 impl Rewriter {
     /// A rewriter for processors of `layout` on a host that executes `host`.
     pub fn new(layout: Layout, host: HostInstructions) -> Self {
-        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64) }
+        Self { layout, host, infos: InstructionInfoFactory::new(), encoder: Encoder::new(64), counts: false }
+    }
+
+    /// Has the code count the instructions that it executes in [`Frame::executed`](crate::Frame::executed), or not.
+    #[must_use]
+    pub fn counting(self, counts: bool) -> Self {
+        Self { counts, ..self }
     }
 
     /// Translates a block of 64-bit code.
@@ -231,6 +266,7 @@ impl Rewriter {
             code: Buffer::default(),
             out: Translation { tail: source.tail, ..Translation::default() },
             flags: if source.tail.is_some() { Flags::MEMORY } else { flags::at_start(&steps) },
+            forbidden: if source.tail.is_some() { None } else { flags::may_be_told(&steps) },
             seen,
             groups,
             kept,
@@ -241,17 +277,25 @@ impl Rewriter {
             number: 0,
             touches_x87: false,
             has_x87: false,
-            has_x87_page: false,
+            pointer: Pointer::Known,
         };
         work.ways_in();
         if let Some(tail) = source.tail {
             work.require_tail(tail);
         }
         for (n, step) in steps.iter().enumerate() {
+            let is_stretch = n == 0 || steps[n - 1].plan == Plan::Branch;
+            if self.counts && is_stretch {
+                work.count(
+                    n,
+                    steps[n..].iter().position(|step| step.plan == Plan::Branch).map_or(steps.len(), |end| n + end + 1),
+                );
+            }
             (work.number, work.touches_x87) = (n, step.touches_x87);
             work.insn(step);
         }
         if !steps.last().is_some_and(|step| step.ends_block()) {
+            work.note_pointer();
             work.fall_out();
         }
         work.finish()
@@ -269,6 +313,8 @@ struct Work<'a> {
     out: Translation,
     /// Where the flags are at this place of the code.
     flags: Flags,
+    /// Where the block can be entered with flags that follow from registers: from which they must not.
+    forbidden: Option<u16>,
     /// For each instruction, and for the end: whether anybody can see the flags as they are before it.
     seen: Vec<bool>,
     groups: Groups,
@@ -287,8 +333,8 @@ struct Work<'a> {
     touches_x87: bool,
     /// Whether the guest's x87 unit is known to be in the host's.
     has_x87: bool,
-    /// Whether [`Frame::x87_page`](crate::Frame::x87_page) is known to be this block's.
-    has_x87_page: bool,
+    /// What the unit remembers of the block so far.
+    pointer: Pointer,
 }
 
 /// A way on that is taken rarely, whose code is yet to be placed.
@@ -299,6 +345,8 @@ struct Detour {
     number: usize,
     /// Where the flags are there.
     flags: Flags,
+    /// What the x87 unit remembers there.
+    pointer: Pointer,
     kind: DetourKind,
 }
 
@@ -337,16 +385,33 @@ impl Work<'_> {
         }
         let over = (is_cared_for && wanted == Flags::MEMORY).then(|| self.code.jump_forward());
         self.out.with_host_flags = self.here();
-        if let Some(over) = over {
-            self.flags = Flags::HOST;
-            self.save_flags();
-            self.code.land(over);
-        }
         self.flags = wanted;
+        let Some(over) = over else { return };
+        self.flags = Flags::HOST;
+        self.save_flags();
+        self.code.land(over);
+        self.flags = Flags::MEMORY;
+        if let Some(forbidden) = self.forbidden {
+            let recipe = self.layout.recipe();
+            dynasm!(self.code ; .arch x64 ; gs mov DWORD [recipe], 0);
+            self.out.with_recipe = Some((self.here(), forbidden));
+            self.flags = Flags::TOLD;
+        }
+    }
+
+    /// Counts the instructions from number `start` up to number `end` as executed. The flags stay where they are.
+    fn count(&mut self, start: usize, end: usize) {
+        let executed = self.layout.executed();
+        let more = (end - start) as i32;
+        dynasm!(self.code ; .arch x64 ; gs mov r11, [executed] ; lea r11, [r11 + more] ; gs mov [executed], r11);
+        self.out.counted.push(end as u8);
     }
 
     fn insn(&mut self, step: &Step) {
         self.begin_kept();
+        if step.may_leave() {
+            self.note_pointer();
+        }
         self.before_writing(step);
         self.emit(step);
         if matches!(step.effect, Effect::None | Effect::Reads) {
@@ -414,6 +479,7 @@ impl Work<'_> {
             insn: self.number as u8,
             flags: self.flags.home(),
             touches_x87: self.touches_x87,
+            pointer: self.pointer,
             resume: None,
         });
         debug_assert!(self.out.sites.len() <= 1 << Site::BITS, "more sites than their numbers can tell apart");
@@ -456,6 +522,16 @@ impl Work<'_> {
         }
     }
 
+    /// A row for the host instruction that comes next.
+    fn row(&mut self) {
+        self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home(), pointer: self.pointer });
+    }
+
+    /// A way on that is taken rarely, from the displacement at `jump`.
+    fn detour(&mut self, jump: usize, kind: DetourKind) {
+        self.detours.push(Detour { jump, number: self.number, flags: self.flags, pointer: self.pointer, kind });
+    }
+
     fn leave_code(&mut self, site: u8) {
         self.site_number(site, 11);
         let exit = self.layout.exit();
@@ -479,7 +555,7 @@ impl Work<'_> {
     fn finish(mut self) -> Translation {
         for detour in std::mem::take(&mut self.detours) {
             self.code.land(detour.jump);
-            (self.number, self.flags) = (detour.number, detour.flags);
+            (self.number, self.flags, self.pointer) = (detour.number, detour.flags, detour.pointer);
             match detour.kind {
                 DetourKind::Branch(target) => self.go_on_at(target, 0),
                 DetourKind::Ungrouped(miss) => self.refill_group(&miss),

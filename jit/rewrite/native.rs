@@ -5,7 +5,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Code, IcedError, Instruction, Mnemonic, OpAccess, OpKind, Register};
 
 use super::{
-    Row, SiteKind, Work,
+    Pointer, SiteKind, Work,
     memory::displacement_size,
     plan::{self, Step},
     registers::{Home, R10, R11, R14, as_wide, home, number},
@@ -24,7 +24,7 @@ impl Work<'_> {
     /// The instruction itself, with other registers and its memory operand where the probe found it.
     pub(super) fn native(&mut self, step: &Step) {
         let (bytes, flags) = (self.here() as usize, self.flags);
-        let x87 = (self.has_x87, self.has_x87_page);
+        let x87 = (self.has_x87, self.pointer);
         let (sites, numbers, rows) = (self.out.sites.len(), self.out.site_numbers.len(), self.out.rows.len());
         let (detours, resumes, kept) = (self.detours.len(), self.resumes.len(), self.kept.now);
         if self.try_native(step).is_err() {
@@ -39,7 +39,7 @@ impl Work<'_> {
             self.stubs.retain(|stub| usize::from(stub.site) < sites);
             self.refills.retain(|probe| usize::from(probe.site) < sites);
             self.flags = flags;
-            (self.has_x87, self.has_x87_page) = x87;
+            (self.has_x87, self.pointer) = x87;
             self.interpret();
         }
     }
@@ -48,7 +48,8 @@ impl Work<'_> {
         if step.touches_x87 && !self.has_x87 {
             self.want_x87();
         }
-        let mut insn = *self.original();
+        let original = *self.original();
+        let mut insn = original;
         let mut borrowed: Vec<Borrowed> = Vec::new();
         for n in 0..insn.op_count() {
             borrow(&mut borrowed, &insn, n, step.access[n as usize]);
@@ -108,7 +109,7 @@ impl Work<'_> {
             }
         }
         if step.may_fault {
-            self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home() });
+            self.row();
         }
         self.encode(&insn)?;
         for one in borrowed.iter().filter(|one| one.is_written) {
@@ -119,10 +120,10 @@ impl Work<'_> {
             self.resume_here(site);
         }
         // Not before it: where it faults, the unit remembers another.
-        if step.touches_x87 && !self.has_x87_page && plan::is_remembered(&self.source.originals[self.number]) {
-            let (page, x87_page) = (self.layout.page(), self.layout.x87_page());
-            dynasm!(self.code ; .arch x64 ; gs mov r11, [page] ; gs mov [x87_page], r11);
-            self.has_x87_page = true;
+        match original.mnemonic() {
+            Mnemonic::Fninit => self.pointer = Pointer::Nothing,
+            _ if step.touches_x87 && plan::is_remembered(&original) => self.pointer = Pointer::Insn(self.number as u8),
+            _ => {}
         }
         Ok(())
     }
@@ -139,6 +140,20 @@ impl Work<'_> {
         let unmasked = self.code.displacement();
         if let Some(site) = site {
             self.stub(site, unmasked);
+        }
+    }
+
+    /// Notes the last x87 instruction of the block where the next block finds it. R11 is lost, and no flag.
+    pub(super) fn note_pointer(&mut self) {
+        let pointer = self.layout.x87_pointer();
+        match std::mem::take(&mut self.pointer) {
+            Pointer::Known => {}
+            Pointer::Nothing => dynasm!(self.code ; .arch x64 ; gs mov QWORD [pointer], 0),
+            Pointer::Insn(n) => {
+                let page = self.layout.page();
+                let offset = i32::from(self.source.page_offset) + i32::from(self.source.insns[usize::from(n)].start);
+                dynasm!(self.code ; .arch x64 ; gs mov r11, [page] ; lea r11, [r11 + offset] ; gs mov [pointer], r11);
+            }
         }
     }
 

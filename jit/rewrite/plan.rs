@@ -113,6 +113,11 @@ impl Step {
 }
 
 impl Step {
+    /// Whether its code may go on elsewhere than behind it without anybody looking on.
+    pub fn may_leave(&self) -> bool {
+        self.plan == Plan::Branch || self.ends_block()
+    }
+
     fn ends_by_what_it_changes(&self) -> bool {
         use Plan::*;
         matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize | SetAccess | ClearAccess)

@@ -76,8 +76,34 @@ impl Recipe {
         }
     }
 
+    /// The recipe as a number that is not zero, for [`Frame::recipe`](crate::Frame::recipe); `None` where its immediate is too
+    /// long for that.
+    pub(super) fn number(&self) -> Option<u32> {
+        let (is_immediate, b) = match self.b {
+            Operand::Register(n) => (0, u16::from(n)),
+            Operand::Immediate(value) => (1, i16::try_from(value).ok()? as u16),
+        };
+        let fields = self.rule as u32 | (self.width as u32) << 3 | u32::from(self.a) << 5 | is_immediate << 9;
+        Some(Self::IS_ONE | u32::from(b) << 10 | fields)
+    }
+
+    /// The recipe that has this number; `None` for zero.
+    pub fn numbered(number: u32) -> Option<Self> {
+        const RULES: [Rule; 5] = [Rule::Compared, Rule::Tested, Rule::Added, Rule::Subtracted, Rule::Negated];
+        const WIDTHS: [Width; 4] = [Width::Byte, Width::Word, Width::Dword, Width::Qword];
+        if number & Self::IS_ONE == 0 {
+            return None;
+        }
+        let b = (number >> 10) as u16;
+        let b = if number & 1 << 9 != 0 { Operand::Immediate(i32::from(b as i16)) } else { Operand::Register(b as u8 & 15) };
+        let width = WIDTHS[number as usize >> 3 & 3];
+        Some(Self { rule: *RULES.get(number as usize & 7)?, width, a: (number >> 5) as u8 & 15, b })
+    }
+
+    const IS_ONE: u32 = 1 << 31;
+
     /// The guest's registers that it needs, a bit for each.
-    pub(super) fn registers(&self) -> u16 {
+    pub(crate) fn registers(&self) -> u16 {
         let b = match self.b {
             Operand::Register(n) => 1 << n,
             Operand::Immediate(_) => 0,
@@ -236,4 +262,26 @@ fn wide(n: u8, width: Width) -> Register {
         Width::Qword => Register::RAX,
     };
     as_wide(n, like)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_is_found_by_its_number() {
+        for rule in [Rule::Compared, Rule::Tested, Rule::Added, Rule::Subtracted, Rule::Negated] {
+            for (width, b) in [
+                (Width::Byte, Operand::Register(15)),
+                (Width::Word, Operand::Immediate(-1)),
+                (Width::Dword, Operand::Immediate(0x7fff)),
+                (Width::Qword, Operand::Register(0)),
+            ] {
+                let recipe = Recipe { rule, width, a: 11, b };
+                assert_eq!(recipe.number().and_then(Recipe::numbered), Some(recipe));
+            }
+        }
+        let long = Recipe { rule: Rule::Compared, width: Width::Dword, a: 0, b: Operand::Immediate(0x8000) };
+        assert_eq!((long.number(), Recipe::numbered(0)), (None, None));
+    }
 }

@@ -10,7 +10,7 @@
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 
-use super::{Detour, DetourKind, Exit, SiteKind, Stub, Way, Work};
+use super::{DetourKind, Exit, SiteKind, Stub, Way, Work};
 
 const PAGE: i32 = 4096;
 
@@ -26,7 +26,7 @@ impl Work<'_> {
         dynasm!(self.code ; .arch x64 ; gs cmp [limit], rsp ; .bytes [0x0fu8, 0x87]); // JA
         let jump = self.code.displacement();
         let back = self.here() as usize;
-        self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::FullStack(back) });
+        self.detour(jump, DetourKind::FullStack(back));
         dynasm!(self.code ; .arch x64 ; push Rq(next));
         true
     }
@@ -39,7 +39,7 @@ impl Work<'_> {
         let exit = self.out.exits.len();
         let site = self.site(SiteKind::Return { exit: exit as u8 });
         let patch = self.code.displacement();
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way: Way::Jump });
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way: Way::Jump, recipe: None });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 
@@ -49,7 +49,7 @@ impl Work<'_> {
         self.site_number(site, 14);
         dynasm!(self.code ; .arch x64 ; cmp r10, [rsp + 8] ; .bytes [0x0fu8, 0x85]); // JNE
         let jump = self.code.displacement();
-        self.detours.push(Detour { jump, number: self.number, flags: self.flags, kind: DetourKind::UnknownReturn });
+        self.detour(jump, DetourKind::UnknownReturn);
         dynasm!(self.code ; .arch x64 ; ret);
     }
 

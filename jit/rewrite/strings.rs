@@ -46,6 +46,16 @@ impl Work<'_> {
         }
         dynasm!(self.code ; .arch x64 ; mov r10, rdi);
         self.probe_page(MemoryUse { size: 1 << log, is_write: true }, site);
+        // A page that was found for what is written beside its code is not found for all of it.
+        let beside_code = self.layout.beside_code();
+        dynasm!(self.code ; .arch x64
+            ; mov r14, rdi
+            ; and r14, PAGE_MASK
+            ; gs cmp r14, [beside_code]
+            ; .bytes [0x0fu8, 0x84] // JE
+        );
+        let beside = self.code.displacement();
+        self.stub(site, beside);
         // How many elements the page has room for, of the two pages where there are two.
         dynasm!(self.code ; .arch x64 ; add r10, r11 ; mov r11d, r10d ; or r11d, PAGE_MASK);
         if is_move {

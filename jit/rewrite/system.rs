@@ -15,7 +15,7 @@ use dynasmrt::DynasmApi;
 use iced_x86::{Mnemonic, Register};
 
 use super::{
-    Row, SiteKind, Work,
+    SiteKind, Work,
     flags::Flags,
     plan::{MemoryUse, Step},
     registers::{Home, R11, R14, home, number},
@@ -355,7 +355,7 @@ impl Work<'_> {
         }
         dynasm!(self.code ; .arch x64 ; and r14d, BYTE bits - 1);
         self.before(step.effect);
-        self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home() });
+        self.row();
         let mut insn = original;
         insn.set_memory_base(Register::R10);
         insn.set_memory_index(Register::None);

@@ -8,7 +8,7 @@
 use std::mem::offset_of;
 
 use dynasm::dynasm;
-use dynasmrt::{DynasmApi, DynasmLabelApi};
+use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
 use super::{HostFeatures, entry::Asm};
 use dragoman_state::PAGE_SIZE;
@@ -17,6 +17,7 @@ use crate::{
     Layout, RefillKind,
     layout::Joint,
     pages::{Entry, Line},
+    rewrite::LONGEST_GROUP,
 };
 
 /// Where the entry's second half is.
@@ -30,6 +31,7 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
     const LINE_BITS: i8 = size_of::<Line>().trailing_zeros() as i8;
     const LINES: i32 = Line::COUNT as i32 - 1;
     const ENTRY_BITS: i8 = size_of::<Entry>().trailing_zeros() as i8;
+    const COUNT_BITS: i8 = Entry::COUNT.trailing_zeros() as i8;
     const RIGHTS: i32 = offset_of!(Line, rights) as i32;
     let (tables, second) = (&layout.tables[view], &layout.second);
     let table = match kind {
@@ -83,7 +85,7 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
             ; shr rdx, OFFSET_BITS - 3
             ; gs add rdx, [second.code]
             ; cmp QWORD [rdx], 0
-            ; jne =>leave
+            ; jne >code
         ),
     }
     dynasm!(asm ; .arch x64
@@ -91,17 +93,13 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
         ; sub r10, rax
         ; mov rdx, [rcx + offset_of!(Line, host) as i32]
         ; gs mov [r11 + table + PAGE], rdx
-        ; gs mov BYTE [tables.is_used], 1
         ; gs inc QWORD [layout.refilled()]
-        ; mov eax, r11d
-        ; shr eax, ENTRY_BITS
-        ; cmp BYTE [rcx + offset_of!(Line, is_global) as i32], 0
-        ; jne >global
-        ; gs bts [table + tables.local], eax
-        ; jmp >done
-        ; global:
-        ; gs btr [table + tables.local], eax
-        ; done:
+        ; movzx eax, BYTE [rcx + offset_of!(Line, is_global) as i32]
+        ; shl eax, COUNT_BITS
+        ; mov edx, r11d
+        ; shr edx, ENTRY_BITS
+        ; add eax, edx
+        ; gs bts [table + tables.used], eax
         ; pop rdx ; pop rcx ; pop rax
         ; ret
         ; =>beyond
@@ -115,11 +113,44 @@ pub(super) fn emit(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usi
         ; =>walk
     );
     emit_walk(asm, layout, host, view, kind, table);
+    if kind == RefillKind::Write {
+        dynasm!(asm ; .arch x64 ; jmp =>leave ; code:);
+        emit_beside_code(asm, layout, table, leave);
+    }
     dynasm!(asm ; .arch x64
         ; =>leave
         ; pop rdx ; pop rcx ; pop rax
         ; mov r11d, [rsp + 8]
         ; gs jmp QWORD [layout.exit()]
+    );
+}
+
+/// Returns to the probe for a write to a page that holds code, at the linear address in R10, where what is written is far from
+/// any. RAX is the page's linear address, RCX its line, RDX where its word of granules is. The page is not remembered: the
+/// probe finds it in a place that is no entry of its table.
+#[rustfmt::skip]
+fn emit_beside_code(asm: &mut Asm, layout: &Layout, table: i32, leave: DynamicLabel) {
+    const GRANULE_BITS: i8 = 6;
+    // More of them than one probe is for.
+    const NEAR: i32 = (1 << (LONGEST_GROUP / 64 + 1)) - 1;
+    let entry = layout.beside_code();
+    dynasm!(asm ; .arch x64
+        ; gs cmp DWORD [layout.is_alone()], 0
+        ; je =>leave
+        ; mov rcx, [rcx + offset_of!(Line, host) as i32]
+        ; gs mov [entry], rax
+        ; gs mov [entry + PAGE], rcx
+        ; mov rdx, [rdx]
+        ; mov rcx, r10
+        ; shr rcx, GRANULE_BITS
+        ; shr rdx, cl
+        ; test edx, NEAR
+        ; jnz =>leave
+        ; sub r10, rax
+        ; mov r11, entry - table
+        ; gs inc QWORD [layout.refilled()]
+        ; pop rdx ; pop rcx ; pop rax
+        ; ret
     );
 }
 

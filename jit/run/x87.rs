@@ -31,19 +31,8 @@ impl Image {
     }
 }
 
-/// What FNSTENV writes: seven words of 32 bits.
-#[repr(C)]
-struct Environment([u32; 7]);
-
-impl Environment {
-    /// The low half of the address of the last instruction that the host's unit executed.
-    fn instruction_pointer(&self) -> u32 {
-        self.0[3]
-    }
-}
-
-/// Makes the host's unit what `state` says, but for the pointers to the last instruction: as if there were none yet. Every
-/// exception must be masked.
+/// Makes the host's unit what `state` says, but for the pointers to the last instruction: processors differ in when they
+/// keep them, and a kernel that switches between threads may lose them. Every exception must be masked.
 pub fn load(state: &X87State) {
     let mut image = Image::now();
     let mut words = [0; IMAGE_WORDS];
@@ -51,12 +40,11 @@ pub fn load(state: &X87State) {
     for range in UNIT {
         image.words()[range.clone()].copy_from_slice(&words[range]);
     }
-    // AMD's processors load no pointers where no exception waits; the first instruction forgets those that there are.
     // SAFETY: the image is one that the host wrote, but for the unit's registers; it holds no value that is refused. The
     // vector registers may be others than when it was written, and are declared lost.
     unsafe {
         asm!(
-            "fninit", "fxrstor64 [{}]", in(reg) &raw const image,
+            "fxrstor64 [{}]", in(reg) &raw const image,
             out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
             out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _, out("xmm12") _, out("xmm13") _, out("xmm14") _,
             out("xmm15") _, options(nostack, preserves_flags)
@@ -64,17 +52,12 @@ pub fn load(state: &X87State) {
     }
 }
 
-/// Takes the guest's unit out of the host's: its registers, without pointers, and the host address of the last instruction
-/// that the host executed since [`load`], if there was one that the unit remembers. All of them lie within 4 GiB from `code`.
-pub fn unload(code: u64) -> (X87State, Option<u64>) {
+/// Takes the guest's unit out of the host's, without pointers to the last instruction.
+pub fn unload() -> X87State {
     let mut image = Image::now();
-    let mut environment = Environment([0; 7]);
-    // FXSAVE of AMD's processors leaves the pointers out where no exception waits.
-    // SAFETY: the first instruction writes 28 bytes; then the unit, which alone is changed, becomes what a fresh thread finds.
-    unsafe { asm!("fnstenv [{}]", "fninit", in(reg) &raw mut environment, options(nostack, preserves_flags)) };
-    let state = X87State { instruction_pointer: 0, data_pointer: 0, ..read_x87(image.words(), true) };
-    let last = environment.instruction_pointer();
-    (state, (last != 0).then(|| code + u64::from(last.wrapping_sub(code as u32))))
+    // SAFETY: the instruction changes the unit alone, which becomes what a fresh thread finds.
+    unsafe { asm!("fninit", options(nomem, nostack, preserves_flags)) };
+    X87State { instruction_pointer: 0, data_pointer: 0, ..read_x87(image.words(), true) }
 }
 
 #[cfg(test)]
@@ -90,18 +73,8 @@ mod tests {
         state.set_top(3);
         state.valid = 0b1010_0101;
         load(&state);
-        assert_eq!(unload(0x1234_5678_0000), (state.clone(), None));
-        // What was remembered before is not this unit's.
+        assert_eq!(unload(), state);
         load(&X87State { instruction_pointer: 0x1234_5678_9abc, ..state.clone() });
-        assert_eq!(unload(0x1234_5678_0000), (state, None));
-    }
-
-    #[test]
-    fn the_last_instruction_is_known() {
-        load(&X87State::initialised([F80 { significand: 0, sign_exponent: 0 }; 8]));
-        let at: u64;
-        // SAFETY: the instruction changes the unit alone, which nobody else uses here.
-        unsafe { asm!("lea {0}, [rip + 2f]", "2:", "fld1", out(reg) at, options(nostack, preserves_flags)) };
-        assert_eq!(unload(at & !0xfff).1, Some(at));
+        assert_eq!(unload(), state);
     }
 }

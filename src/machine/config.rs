@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, units::parse_size};
 
 /// A machine to be built and run.
 #[derive(Clone, Debug)]
@@ -58,16 +58,34 @@ pub enum Start {
 pub enum Engine {
     /// The interpreter.
     Interpreter,
-    /// The translator.
-    Translator,
+    /// The translator, with so many bytes for its code, counting instructions or not.
+    Translator {
+        /// How much memory translated code may take.
+        code: u64,
+        /// Whether it counts the instructions that it executes.
+        counts: bool,
+    },
 }
 
+/// As much memory as translated code takes unless it is given.
+const CODE: u64 = 64 << 20;
+/// How little and how much it can be.
+const CODE_LIMITS: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+
 impl Engine {
-    /// The engine that `--accel` names.
-    pub fn parse(name: &str) -> Result<Self, Failure> {
+    /// The engine that `--accel` names. `counts` is whether somebody wants to know how many instructions it executes.
+    pub fn parse(text: &str, counts: bool) -> Result<Self, Failure> {
+        let (name, options) = text.split_once(',').unwrap_or((text, ""));
+        let mut code = CODE;
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("tb-size", size)) if name == "jit" => code = parse_code_size(size)?,
+                _ => return Err(Failure::usage(format!("the accelerator {name} has no option {option}; jit has tb-size=SIZE"))),
+            }
+        }
         match name {
             "auto" | "interp" => Ok(Self::Interpreter),
-            "jit" => translator::check().map(|()| Self::Translator),
+            "jit" => translator::check().map(|()| Self::Translator { code, counts }),
             "kvm" | "hybrid" => Err(Failure::accelerator(format!(
                 "the accelerator {name} is not in this build; use --accel interp, or leave --accel away"
             ))),
@@ -78,7 +96,10 @@ impl Engine {
     /// What `--accel help` answers.
     pub fn help() -> String {
         let jit = match translator::check() {
-            Ok(()) => "the translator: 64-bit guest code as code of this host".into(),
+            Ok(()) => {
+                "the translator: 64-bit guest code as code of this host; jit,tb-size=SIZE gives its code SIZE, 64M unless given"
+                    .into()
+            }
             Err(failure) => format!("not on this host: {failure}"),
         };
         format!(
@@ -93,7 +114,7 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Self::Interpreter => "interp",
-            Self::Translator => "jit",
+            Self::Translator { .. } => "jit",
         }
     }
 
@@ -101,9 +122,17 @@ impl Engine {
     pub fn accelerator(self) -> Arc<dyn Accelerator> {
         match self {
             Self::Interpreter => Arc::new(Interpreter),
-            Self::Translator => translator::engine(),
+            Self::Translator { code, counts } => translator::engine(code, counts),
         }
     }
+}
+
+fn parse_code_size(text: &str) -> Result<u64, Failure> {
+    let size = parse_size(text).map_err(Failure::usage)?;
+    if !CODE_LIMITS.contains(&size) || size % CODE_LIMITS.start() != 0 {
+        return Err(Failure::usage(format!("tb-size={text}: translated code takes from 1M to 1G, in whole mebibytes")));
+    }
+    Ok(size)
 }
 
 /// The translator, on hosts that it can translate for.
@@ -111,7 +140,10 @@ impl Engine {
 mod translator {
     use std::sync::Arc;
 
-    use dragoman_accel::{Accelerator, translate::Translator};
+    use dragoman_accel::{
+        Accelerator,
+        translate::{Settings, Translator},
+    };
 
     use crate::failure::Failure;
 
@@ -119,8 +151,8 @@ mod translator {
         Translator::check().map_err(Failure::accelerator)
     }
 
-    pub fn engine() -> Arc<dyn Accelerator> {
-        Arc::new(Translator::default())
+    pub fn engine(code: u64, counts: bool) -> Arc<dyn Accelerator> {
+        Arc::new(Translator::new(Settings { code_bytes: code as usize, counts, ..Settings::default() }))
     }
 }
 
@@ -137,7 +169,7 @@ mod translator {
         Err(Failure::accelerator("the translator is for x86-64 hosts with Linux; use --accel interp"))
     }
 
-    pub fn engine() -> Arc<dyn Accelerator> {
+    pub fn engine(_code: u64, _counts: bool) -> Arc<dyn Accelerator> {
         Arc::new(Interpreter)
     }
 }

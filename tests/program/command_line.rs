@@ -42,6 +42,11 @@ fn wrong_command_lines_are_refused_with_what_is_wrong() {
         (&["run", "x", "--cpu", "x86-64-v1,+flush-l1d"],        &["flush-l1d", "not implemented"]),
         (&["run", "x", "--cpu", "x86-64-v1,nx"],                &["+nx or -nx"]),
         (&["run", "x", "--accel", "warp"],                      &["warp", "--accel help"]),
+        (&["run", "x", "--accel", "interp,tb-size=4M"],         &["interp", "tb-size"]),
+        (&["run", "x", "--accel", "jit,tb-count=4"],            &["tb-count", "tb-size=SIZE"]),
+        (&["run", "x", "--accel", "jit,tb-size=big"],           &["big", "512M"]),
+        (&["run", "x", "--accel", "jit,tb-size=64K"],           &["64K", "1M to 1G"]),
+        (&["run", "x", "--accel", "jit,tb-size=2G"],            &["2G", "1M to 1G"]),
         (&["run", "x", "--serial", "com1"],                     &["com1", "unix:PATH"]),
         (&["run", "x", "--serial", "file:"],                    &["names no file"]),
         (&["run", "x", "--debugcon", "stdio"],                  &["cannot both be stdio"]),
@@ -202,9 +207,8 @@ fn bytes_go_where_they_are_told_and_nowhere_else() {
     if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         let json = folder.join("counters");
         let output = run(&["run", &guest, "--debug-exit", "--accel", "jit", "--stats", "--stats-json", &text(&json)]);
-        assert!(String::from_utf8_lossy(&output.stderr).contains("instructions  not counted"));
         let counters = fs::read_to_string(json).expect("written");
-        assert!(counters.contains("\"instructions\": null") && counters.contains("\"blocks\": "), "{counters}");
+        assert!(!counters.contains("\"instructions\": null") && counters.contains("\"blocks\": "), "{counters}");
     }
     fs::remove_dir_all(folder).expect("ours");
 }

@@ -72,6 +72,13 @@ fn the_translator_gives_the_same_answers() {
     script("jit", "debian-cloud-amd64", "x86_64");
 }
 
+/// A kernel, and what it runs, translate many times as much code as there is room for.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn the_translator_gives_the_same_answers_with_little_room_for_code() {
+    script("jit,tb-size=1M", "debian-cloud-amd64", "x86_64");
+}
+
 #[test]
 #[ignore = "full tier: the kernel takes half a minute to boot"]
 fn the_generic_kernel_gives_the_same_answers() {

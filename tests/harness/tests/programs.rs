@@ -19,11 +19,25 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
+/// How the three pages of data can be accessed: in half of the programs all can be written; in others one of them can only
+/// be read, or is not there, so that somewhere in the middle an instruction faults, and its handler halts.
+fn data_access(seed: u64) -> [Access; 3] {
+    use Access::{Absent, ReadOnly, ReadWrite};
+    match seed % 8 {
+        1 | 5 => [ReadWrite, ReadWrite, Absent],
+        3 => [ReadWrite, ReadWrite, ReadOnly],
+        7 => [ReadWrite, ReadOnly, ReadWrite],
+        _ => [ReadWrite; 3],
+    }
+}
+
 /// Gives the processor the memory that programs use: their own pages, three of data, two of stack.
-fn fill(rig: &mut Rig, program: &Program) {
+fn fill(rig: &mut Rig, program: &Program, seed: u64) {
     let mut map = PageMap::new();
     map.add_range(CODE, PAGES * PAGE, Access::Everything);
-    map.add_range(DATA, 3 * PAGE, Access::ReadWrite);
+    for (n, access) in data_access(seed).into_iter().enumerate() {
+        map.add_range(DATA + n as u64 * PAGE, PAGE, access);
+    }
     map.add_range(STACK, 2 * PAGE, Access::ReadWrite);
     rig.memory_mut().forget();
     rig.prepare(Mode::Long64, &map);
@@ -82,8 +96,8 @@ fn every_engine_runs_programs_as_one_instruction_after_the_other() {
         for seed in first..first + count {
             let program = Program::new(seed);
             let mut random = Random::new(!seed);
-            fill(&mut one, &program);
-            fill(&mut two, &program);
+            fill(&mut one, &program, seed);
+            fill(&mut two, &program, seed);
             let begin = start(&one, &program, &mut random);
             let mut ends = Vec::new();
             for rig in [&mut one, &mut two] {
