@@ -59,11 +59,11 @@ pub struct Tables {
     pub read: i32,
     /// The same of pages that can be written.
     pub write: i32,
-    /// The same of pages that code can be fetched from, by physical address; the highest bit of that means something else.
-    pub fetch: i32,
     /// How far from the entries of a table its bits are: one for each slot into which a page was put that is not global, and
     /// then as many for pages that are.
     pub used: i32,
+    /// The same of pages that code can be fetched from, by physical address; the highest bit of that means something else.
+    pub fetch: i32,
 }
 
 /// What a probe that found nothing is for: which of the ways there are of finding the page without leaving the code.

@@ -194,8 +194,9 @@ pub enum OnTripleFault {
 impl RunArguments {
     /// The machine asked for, where it can be.
     pub fn into_config(self) -> Result<Config, Failure> {
+        let engine = Engine::parse(&self.accel, self.stats || self.stats_json.is_some())?;
         let cpu = match &self.cpu {
-            None => CpuModel::newest(),
+            None => engine.default_model(),
             Some(text) => CpuModel::parse(text).map_err(Failure::usage)?,
         };
         if self.smp > 1 {
@@ -220,7 +221,7 @@ impl RunArguments {
             append: self.append,
             memory: self.memory,
             cpu,
-            engine: Engine::parse(&self.accel, self.stats || self.stats_json.is_some())?,
+            engine,
             serial: self.serial,
             debugcon: self.debugcon,
             debug_exit: self.debug_exit,
@@ -248,7 +249,10 @@ fn cpu_help() -> String {
         text += &format!("  {:<12} {}\n", model.name(), model.about());
     }
     let newest = CpuModel::newest();
-    text += &format!("Default: {}\n\nFlags, to be put in with + and taken out with -:\n", newest.name());
+    text += &format!(
+        "Default: {}, or what the host has of it where code is translated\n\nFlags, to be put in with + and taken out with -:\n",
+        newest.name()
+    );
     let mut line = String::from(" ");
     for name in Feature::ALL.iter().filter(|feature| Features::IMPLEMENTED.has(**feature)).map(|feature| feature.name()) {
         if line.len() + name.len() > 110 {

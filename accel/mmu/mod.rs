@@ -198,8 +198,8 @@ impl Mmu {
         Tables {
             read: place(view + offset_of!(View, read) + Table::ENTRIES),
             write: place(view + offset_of!(View, write) + Table::ENTRIES),
-            fetch: place(view + offset_of!(View, fetch) + Table::ENTRIES),
             used: Table::USED as i32,
+            fetch: place(view + offset_of!(View, fetch) + Table::ENTRIES),
         }
     }
 

@@ -64,6 +64,26 @@ impl Translator {
         Code::new(1 << 20).map(|_| ()).map_err(unavailable)
     }
 
+    /// The newest level of the x86-64 ABI that this host has whole, so that nothing of it is left to the interpreter.
+    pub fn level() -> u8 {
+        let second = is_x86_feature_detected!("cmpxchg16b")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("ssse3")
+            && is_x86_feature_detected!("sse4.2");
+        let third = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("movbe");
+        match (second, third) {
+            (true, true) => 3,
+            (true, false) => 2,
+            (false, _) => 1,
+        }
+    }
+
     /// What the processors of `world` share.
     fn code(&self, world: &Arc<World>) -> Result<Arc<Code>, AccelError> {
         let mut known = self.code.lock().unwrap_or_else(PoisonError::into_inner);

@@ -166,11 +166,6 @@ impl Splits {
     }
 }
 
-/// How many bytes there are from `at` to the end of its page.
-fn room_in_page(at: GuestPhys) -> usize {
-    PAGE_SIZE as usize - at.page_offset()
-}
-
 /// Whether the code that runs now may be translated.
 fn can_translate(vcpu: &InterpretedVcpu) -> bool {
     vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
@@ -297,6 +292,8 @@ impl<'a> Run<'a> {
         (cpu.frame.flags, cpu.frame.recipe) = (SavedFlags::of(cpu.state.rflags), 0);
         let halves = cpu.state.vectors.registers[..16].iter().fold(0, |all, register| all | register[2] | register[3]);
         cpu.frame.has_upper_halves = u32::from(halves != 0);
+        // Translated code notes no branches.
+        cpu.branches.forget();
         self.code.gate.enter(cpu, code);
     }
 
@@ -646,7 +643,7 @@ impl<'a> Run<'a> {
         if !is_wanted {
             return Ok(None);
         }
-        if room_in_page(key.at) < MAX_INSN_BYTES {
+        if PAGE_SIZE as usize - key.at.page_offset() < MAX_INSN_BYTES {
             if let Some(block) = self.translate_split(vcpu, at, key) {
                 return Ok(Some(block));
             }
@@ -670,13 +667,13 @@ impl<'a> Run<'a> {
     /// Translates the block of `key`, where it lies in one page.
     fn translate(&mut self, vcpu: &mut InterpretedVcpu, key: Key) -> Option<&'a Translated> {
         let mut window = [0; WINDOW];
-        let room = room_in_page(key.at);
+        let room = PAGE_SIZE as usize - key.at.page_offset();
         let bytes = &mut window[..room.min(WINDOW)];
         vcpu.cpu.watch_code(key.at);
         let overwrites = self.code.cache.overwrites();
         vcpu.cpu.mmu.read_code(key.at, bytes);
         match vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, self.limit) {
-            Ok(decoded) => self.put_in(vcpu, key, decoded, bytes, None, overwrites),
+            Ok(decoded) => self.put_in(vcpu, key, bytes, decoded, None, overwrites),
             Err(DecodeError::NeedsMoreBytes) => {
                 self.splits.add(key.at);
                 None
@@ -687,7 +684,7 @@ impl<'a> Run<'a> {
     /// Translates the instruction at RIP `at`, where it ends in another page.
     fn translate_split(&mut self, vcpu: &mut InterpretedVcpu, at: u64, key: Key) -> Option<&'a Translated> {
         let mut window = [0; 2 * MAX_INSN_BYTES];
-        let room = room_in_page(key.at);
+        let room = PAGE_SIZE as usize - key.at.page_offset();
         vcpu.cpu.mmu.read_code(key.at, &mut window[..room]);
         if vcpu.decoder.decode_for_rewriting(key.at, &window[..room], key.mode, 1).is_ok() {
             return None;
@@ -696,29 +693,28 @@ impl<'a> Run<'a> {
         vcpu.cpu.watch_code(key.at);
         vcpu.cpu.watch_code(tail);
         let overwrites = self.code.cache.overwrites();
-        let bytes = &mut window[..room + MAX_INSN_BYTES];
-        vcpu.cpu.mmu.read_code(key.at, &mut bytes[..room]);
-        vcpu.cpu.mmu.read_code(tail, &mut bytes[room..]);
-        let decoded = vcpu.decoder.decode_for_rewriting(key.at, bytes, key.mode, 1).ok()?;
+        let (first, rest) = window.split_at_mut(room);
+        vcpu.cpu.mmu.read_code(key.at, first);
+        vcpu.cpu.mmu.read_code(tail, &mut rest[..MAX_INSN_BYTES]);
+        let decoded = vcpu.decoder.decode_for_rewriting(key.at, &window[..room + MAX_INSN_BYTES], key.mode, 1).ok()?;
         // What was read just now may be another instruction than the one that did not fit.
         let is_split = usize::from(decoded.0.length) > room;
-        if is_split { self.put_in(vcpu, key, decoded, bytes, Some(tail), overwrites) } else { None }
+        if is_split { self.put_in(vcpu, key, &window, decoded, Some(tail), overwrites) } else { None }
     }
 
-    /// Translates what was decoded from `bytes`, which were read when the cache counted so many `overwrites`, and puts it in.
+    /// Translates what was decoded from the start of `bytes`, read when the cache counted so many `overwrites`, and puts it in.
     fn put_in(
         &mut self,
         vcpu: &mut InterpretedVcpu,
         key: Key,
-        (block, originals): (Block, Vec<Original>),
         bytes: &[u8],
+        (block, originals): (Block, Vec<Original>),
         tail: Option<GuestPhys>,
         overwrites: u64,
     ) -> Option<&'a Translated> {
-        let length = u64::from(block.length);
-        let (first, rest) = bytes[..length as usize].split_at(room_in_page(key.at).min(length as usize));
-        let pieces = std::iter::once((key.at, first)).chain(tail.map(|page| (page, rest)));
-        for (at, bytes) in pieces {
+        let length = usize::from(block.length);
+        let (first, rest) = bytes[..length].split_at(length.min(PAGE_SIZE as usize - key.at.page_offset()));
+        for (at, bytes) in [(Some(key.at), first), (tail, rest)].into_iter().filter_map(|(at, bytes)| Some((at?, bytes))) {
             vcpu.cpu.context.ram.tracker().mark_code(at, bytes.len() as u64);
             // Others may have written while nobody told of this code; from here on they are told.
             if !vcpu.cpu.mmu.is_code(at, bytes) {
@@ -737,7 +733,7 @@ impl<'a> Run<'a> {
         let translation = self.rewriter.rewrite(source);
         let table = &vcpu.table;
         let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
-        match self.code.cache.insert(self.regions, key, length, translation, ops, overwrites) {
+        match self.code.cache.insert(self.regions, key, length as u64, translation, ops, overwrites) {
             Ok(block) => Some(block),
             Err(Refused::Full) => {
                 self.make_room(vcpu);
@@ -799,8 +795,7 @@ impl Vcpu for TranslatedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        // Translated code notes no branches.
         let instructions = self.settings.counts.then(|| self.instructions());
-        Trace { instructions, branches: Vec::new(), ..self.inner.trace() }
+        Trace { instructions, ..self.inner.trace() }
     }
 }

@@ -59,9 +59,14 @@ impl CpuModel {
 
     /// The newest level of the x86-64 ABI that is complete.
     pub fn newest() -> Self {
+        Self::newest_up_to(u8::MAX)
+    }
+
+    /// The newest level that is complete, of the first `level` levels.
+    pub fn newest_up_to(level: u8) -> Self {
         let is_complete = |model: &&Self| model.level.and(Features::IMPLEMENTED) == model.level;
-        let levels = MODELS.iter().filter(|model| model.level != Features::default());
-        levels.rev().find(is_complete).unwrap_or(&MODELS[0]).implemented()
+        let levels = MODELS.iter().filter(|model| model.level != Features::default()).take(level.into());
+        levels.filter(is_complete).last().unwrap_or(&MODELS[0]).implemented()
     }
 
     /// The model that has everything Dragoman implements: what conformance is judged on.
@@ -250,6 +255,8 @@ mod tests {
             assert_ne!(model.level.and(Features::IMPLEMENTED), model.level, "{} is complete", model.name);
         }
         assert_eq!(CpuModel::most().features(), Features::IMPLEMENTED);
+        let names = [1, 2, 3, 9].map(|level| CpuModel::newest_up_to(level).name());
+        assert_eq!(names, ["x86-64-v1", "x86-64-v2", "x86-64-v3", newest.name()]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Branch {
 pub struct BranchLog {
     ring: [Branch; REMEMBERED],
     count: usize,
+    /// The count when branches before were forgotten.
+    forgotten: usize,
 }
 
 impl BranchLog {
@@ -36,9 +38,15 @@ impl BranchLog {
         self.count
     }
 
+    /// Forgets those that were noted: branches that nobody notes come behind them.
+    #[inline(always)]
+    pub fn forget(&mut self) {
+        self.forgotten = self.count;
+    }
+
     /// The branches that are remembered, oldest first.
     pub fn recent(&self) -> Vec<Branch> {
-        let known = self.count.min(REMEMBERED);
+        let known = self.count.wrapping_sub(self.forgotten).min(REMEMBERED);
         (self.count - known..self.count).map(|n| self.ring[n % REMEMBERED]).collect()
     }
 }
@@ -79,5 +87,9 @@ mod tests {
         let recent = log.recent();
         assert_eq!((recent.len(), log.count()), (16, 20));
         assert_eq!((recent[0].from, recent[15].to), (GuestVirt(4), GuestVirt(119)));
+        log.forget();
+        assert!(log.recent().is_empty());
+        log.push(7, 8);
+        assert_eq!(log.recent(), [Branch { from: GuestVirt(7), to: GuestVirt(8) }]);
     }
 }

@@ -54,13 +54,6 @@ const NONE: u64 = 0;
 const SEVERAL: u64 = u64::MAX;
 
 impl<P> Block<P> {
-    /// The stretches of physical memory that it was translated from: one, or one in each of two pages.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = (GuestPhys, u64)> + use<P> {
-        let first = self.length.min(PAGE_SIZE - self.key.at.page_offset() as u64);
-        let rest = self.tail.map(|page| (page, self.length - first));
-        std::iter::once((self.key.at, first)).chain(rest)
-    }
-
     /// The address at which `exit` of another block comes in, if it can.
     pub(super) fn entry(&self, exit: &Exit) -> Option<u64> {
         match (exit.way, exit.recipe, self.with_recipe) {
@@ -71,6 +64,13 @@ impl<P> Block<P> {
             (Way::Told(_), ..) => None,
             (Way::Jump, ..) => Some(self.from_jump),
         }
+    }
+
+    /// The stretches of physical memory that it was translated from: one, or one in each of two pages.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (GuestPhys, u64)> + use<P> {
+        let first = self.length.min(PAGE_SIZE - self.key.at.page_offset() as u64);
+        let rest = self.tail.map(|page| (page, self.length - first));
+        std::iter::once((self.key.at, first)).chain(rest)
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -123,11 +123,14 @@ impl<P> Left<'_, P> {
     pub fn counted_ahead(&self) -> u64 {
         let from = self.block.counted_from(self.site.insn);
         match self.site.kind {
-            SiteKind::Interpret | SiteKind::Repeat | SiteKind::LoadX87 | SiteKind::Link { is_grouped: false, .. } => from,
+            SiteKind::Interpret
+            | SiteKind::Repeat
+            | SiteKind::LoadX87
+            | SiteKind::Tail { .. }
+            | SiteKind::Link { is_grouped: false, .. } => from,
             SiteKind::Link { .. } | SiteKind::Return { .. } | SiteKind::Attend { .. } | SiteKind::Jump { .. } => {
                 from.saturating_sub(1)
             }
-            SiteKind::Tail { .. } => 0,
         }
     }
 

@@ -28,6 +28,14 @@ impl Work<'_> {
         self.want_host_flags();
         let condition = self.original().condition_code() as u8 - ConditionCode::o as u8;
         let target = self.branch_target();
+        let is_last = self.number + 1 == self.source.insns.len();
+        if is_last && (0..self.next_offset()).contains(&target) {
+            // Most of these go back to the start of a loop.
+            self.code.extend([0x0f, 0x80 | condition ^ 1]);
+            let jump = self.code.displacement();
+            self.detour(jump, DetourKind::FallOut);
+            return self.go_on_at(target, 0);
+        }
         if self.is_ahead(target) {
             self.code.align_end(6);
             self.code.extend([0x0f, 0x80 | condition]);
@@ -37,7 +45,7 @@ impl Work<'_> {
             let jump = self.code.displacement();
             self.detour(jump, DetourKind::Branch(target));
         }
-        if self.number + 1 == self.source.insns.len() {
+        if is_last {
             self.fall_out();
         }
     }

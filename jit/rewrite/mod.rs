@@ -216,11 +216,11 @@ pub struct Translation {
     pub exits: Vec<Exit>,
     /// What may fault, by rising `start`.
     pub rows: Vec<Row>,
-    /// As in [`Source::tail`].
-    pub tail: Option<GuestPhys>,
     /// Where the stretches of instructions end that the code counts as executed at their start, rising; none where it does
     /// not count.
     pub counted: Vec<u8>,
+    /// As in [`Source::tail`].
+    pub tail: Option<GuestPhys>,
 }
 
 /// Translates blocks for one kind of processor.
@@ -280,9 +280,6 @@ impl Rewriter {
             pointer: Pointer::Known,
         };
         work.ways_in();
-        if let Some(tail) = source.tail {
-            work.require_tail(tail);
-        }
         for (n, step) in steps.iter().enumerate() {
             let is_stretch = n == 0 || steps[n - 1].plan == Plan::Branch;
             if self.counts && is_stretch {
@@ -292,6 +289,9 @@ impl Rewriter {
                 );
             }
             (work.number, work.touches_x87) = (n, step.touches_x87);
+            if let Some(tail) = source.tail {
+                work.require_tail(tail);
+            }
             work.insn(step);
         }
         if !steps.last().is_some_and(|step| step.ends_block()) {
@@ -353,6 +353,8 @@ struct Detour {
 enum DetourKind {
     /// A branch to this offset from the page's first byte.
     Branch(i32),
+    /// A branch that is not taken, at the end of the block.
+    FallOut,
     /// The instruction leads a group whose range was not found.
     Ungrouped(memory::Miss),
     /// The stack of returns has no room: it is emptied, and the code goes on at this place.
@@ -558,6 +560,7 @@ impl Work<'_> {
             (self.number, self.flags, self.pointer) = (detour.number, detour.flags, detour.pointer);
             match detour.kind {
                 DetourKind::Branch(target) => self.go_on_at(target, 0),
+                DetourKind::FallOut => self.fall_out(),
                 DetourKind::Ungrouped(miss) => self.refill_group(&miss),
                 DetourKind::FullStack(back) => self.empty_returns(back),
                 DetourKind::UnknownReturn => self.return_elsewhere(),

@@ -36,7 +36,7 @@ impl Image {
 pub fn load(state: &X87State) {
     let mut image = Image::now();
     let mut words = [0; IMAGE_WORDS];
-    write_x87(&mut words, &X87State { instruction_pointer: 0, data_pointer: 0, ..state.clone() }, true);
+    write_x87(&mut words, &X87State { instruction_pointer: 0, data_pointer: 0, ..*state }, true);
     for range in UNIT {
         image.words()[range.clone()].copy_from_slice(&words[range]);
     }

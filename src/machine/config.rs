@@ -84,7 +84,8 @@ impl Engine {
             }
         }
         match name {
-            "auto" | "interp" => Ok(Self::Interpreter),
+            "auto" => Ok(translator::check().map_or(Self::Interpreter, |()| Self::Translator { code, counts })),
+            "interp" => Ok(Self::Interpreter),
             "jit" => translator::check().map(|()| Self::Translator { code, counts }),
             "kvm" | "hybrid" => Err(Failure::accelerator(format!(
                 "the accelerator {name} is not in this build; use --accel interp, or leave --accel away"
@@ -103,11 +104,20 @@ impl Engine {
             Err(failure) => format!("not on this host: {failure}"),
         };
         format!(
-            "auto    what is trusted most on this build and host: interp\n\
+            "auto    what is fastest on this host: jit where it can be had, interp elsewhere\n\
              jit     {jit}\n\
              interp  the interpreter: any guest on any host\n\
              hybrid, kvm  not in this build\n"
         )
+    }
+
+    /// The processor's model where none is asked for: the newest, but for what the translator's host lacks.
+    pub fn default_model(self) -> CpuModel {
+        let level = match self {
+            Self::Interpreter => u8::MAX,
+            Self::Translator { .. } => translator::level(),
+        };
+        CpuModel::newest_up_to(level)
     }
 
     /// The name that `--accel` takes.
@@ -151,6 +161,10 @@ mod translator {
         Translator::check().map_err(Failure::accelerator)
     }
 
+    pub fn level() -> u8 {
+        Translator::level()
+    }
+
     pub fn engine(code: u64, counts: bool) -> Arc<dyn Accelerator> {
         Arc::new(Translator::new(Settings { code_bytes: code as usize, counts, ..Settings::default() }))
     }
@@ -167,6 +181,10 @@ mod translator {
 
     pub fn check() -> Result<(), Failure> {
         Err(Failure::accelerator("the translator is for x86-64 hosts with Linux; use --accel interp"))
+    }
+
+    pub fn level() -> u8 {
+        u8::MAX
     }
 
     pub fn engine(_code: u64, _counts: bool) -> Arc<dyn Accelerator> {
