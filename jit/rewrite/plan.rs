@@ -268,7 +268,8 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         Mnemonic::Pop if is_plain_stack && insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() => {
             return Plan::Pop;
         }
-        Mnemonic::Leave if is_plain_stack => return Plan::Leave,
+        // With a prefix it moves 16 bits of RBP.
+        Mnemonic::Leave if insn.code() == Code::Leaveq => return Plan::Leave,
         Mnemonic::Pushfq => return Plan::PushFlags,
         Mnemonic::Popfq if cpl == 0 => return Plan::PopFlags,
         Mnemonic::Cli if cpl == 0 => return Plan::ClearInterrupts,
@@ -343,7 +344,17 @@ pub(super) fn is_remembered(insn: &Instruction) -> bool {
     use CpuidFeature::{FPU, FPU287, FPU387};
     let is_of_unit = insn.cpuid_features().iter().any(|feature| matches!(feature, FPU | FPU287 | FPU387));
     is_of_unit
-        && !matches!(insn.mnemonic(), Mnemonic::Fnstcw | Mnemonic::Fldcw | Mnemonic::Fnstsw | Mnemonic::Fnclex | Mnemonic::Fninit)
+        && !matches!(
+            insn.mnemonic(),
+            Mnemonic::Fnstcw
+                | Mnemonic::Fldcw
+                | Mnemonic::Fnstsw
+                | Mnemonic::Fnclex
+                | Mnemonic::Fninit
+                | Mnemonic::Fneni
+                | Mnemonic::Fndisi
+                | Mnemonic::Fnsetpm
+        )
 }
 
 fn is_wide_target(insn: &Instruction) -> bool {
