@@ -6,6 +6,8 @@ use iced_x86::{
     OpKind, Register,
 };
 
+use crate::run::is_intel;
+
 use super::{
     flags::Effect,
     registers::{Home, home, number},
@@ -127,7 +129,11 @@ impl Step {
 
 /// The instructions that the host executes: by the CPUID features that they need.
 #[derive(Clone)]
-pub struct HostInstructions(Box<[bool]>);
+pub struct HostInstructions {
+    features: Box<[bool]>,
+    /// It does what Intel's processors do where the manual leaves it open.
+    is_intel: bool,
+}
 
 impl HostInstructions {
     /// Those of this host; x87 and MMX instructions where it `has_x87` as the guest is to see it: the address of the last
@@ -162,17 +168,26 @@ impl HostInstructions {
         set(F16C, is_x86_feature_detected!("f16c"));
         set(VAES, is_x86_feature_detected!("vaes"));
         set(VPCLMULQDQ, is_x86_feature_detected!("vpclmulqdq"));
-        Self(features.into())
+        Self { features: features.into(), is_intel: is_intel() }
     }
 
     /// Whether our own code may use BMI2.
     pub(super) fn has_bmi2(&self) -> bool {
-        self.0[CpuidFeature::BMI2 as usize]
+        self.features[CpuidFeature::BMI2 as usize]
     }
 
     fn execute(&self, insn: &Instruction) -> bool {
-        insn.cpuid_features().iter().all(|feature| self.0[*feature as usize])
+        let has_features = insn.cpuid_features().iter().all(|feature| self.features[*feature as usize]);
+        has_features && (self.is_intel || !is_vendors_own(insn))
     }
+}
+
+/// Whether processors of other vendors than Intel do something else: they choose among several NaNs in another order, and
+/// find operands in memory wherever these lie.
+fn is_vendors_own(insn: &Instruction) -> bool {
+    let is_hash = insn.cpuid_features().contains(&CpuidFeature::SHA);
+    let has_memory = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory);
+    is_hash && has_memory || matches!(insn.mnemonic(), Mnemonic::Dppd | Mnemonic::Dpps | Mnemonic::Vdpps | Mnemonic::Vdppd)
 }
 
 /// What is done with an instruction.

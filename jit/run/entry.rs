@@ -7,7 +7,17 @@
 //! with, and whoever lent that waits.
 #![expect(unsafe_code, reason = "entering code that was made at run time")]
 
-use std::{arch::asm, io, marker::PhantomData, mem::transmute, ptr::with_exposed_provenance, sync::Arc};
+use std::{
+    arch::{
+        asm,
+        x86_64::{__cpuid_count, CpuidResult},
+    },
+    io,
+    marker::PhantomData,
+    mem::transmute,
+    ptr::with_exposed_provenance,
+    sync::Arc,
+};
 
 use dynasm::dynasm;
 use dynasmrt::{DynasmApi, DynasmLabelApi, VecAssembler, x64::X64Relocation};
@@ -24,6 +34,20 @@ pub struct HostFeatures {
     pub tells_use: bool,
 }
 
+fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
+    #[allow(unused_unsafe, clippy::allow_attributes, reason = "safe in newer compilers")]
+    // SAFETY: every x86-64 processor has CPUID.
+    unsafe {
+        __cpuid_count(leaf, subleaf)
+    }
+}
+
+/// Whether the host's processor is Intel's.
+pub fn is_intel() -> bool {
+    let vendor = cpuid(0, 0);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+}
+
 impl HostFeatures {
     /// What this host has, where that is enough.
     pub fn detect() -> Result<Self, Unusable> {
@@ -34,7 +58,7 @@ impl HostFeatures {
             return Err(Unusable::Lacks("instructions that set the base of GS (FSGSBASE, Linux 5.9 and later)"));
         }
         let has_avx = is_x86_feature_detected!("avx");
-        let tells_use = has_avx && std::arch::x86_64::__cpuid_count(0xd, 1).eax & 1 << 2 != 0;
+        let tells_use = has_avx && cpuid(0xd, 1).eax & 1 << 2 != 0;
         Ok(Self { has_avx, tells_use })
     }
 }

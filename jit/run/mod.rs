@@ -10,7 +10,7 @@ mod refill;
 pub mod time;
 pub mod x87;
 
-pub use entry::{Gate, HostFeatures, Pages};
+pub use entry::{Gate, HostFeatures, Pages, is_intel};
 pub use memory::CodeMemory;
 
 use std::io;

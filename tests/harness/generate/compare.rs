@@ -5,7 +5,7 @@ use iced_x86::{Instruction, Mnemonic};
 
 use super::{
     Generated,
-    ignored::{Ignored, ignored},
+    ignored::{Ignored, ignored, is_of_vendor},
     registers::arithmetic_flags,
     steer::operand_at,
 };
@@ -24,6 +24,9 @@ pub fn differences(generated: &Generated, native: &Outcome, got: &Outcome, host:
     let insn = &generated.insn;
     if let Some(reason) = ignored(generated, native, got) {
         return Err(reason);
+    }
+    if !host.is_kin() && is_of_vendor(generated) {
+        return Err(Ignored::Vendor);
     }
     let mode = generated.case.mode;
     let mut found = Vec::new();

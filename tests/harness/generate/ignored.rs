@@ -2,7 +2,7 @@
 
 use dragoman_frontend::fault::vector;
 use dragoman_state::RFlags;
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind};
 
 use super::{
     Generated,
@@ -10,7 +10,10 @@ use super::{
     steer::{base_of_selector, operand_at},
     traits::restores_large_image,
 };
-use crate::case::{Case, End, Outcome};
+use crate::{
+    Mode,
+    case::{Case, End, Outcome},
+};
 
 /// Why two outcomes need not be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Ignored {
     Order,
     /// It depends on what the host's kernel has set up.
     Kernel,
+    /// Processors of other vendors rightly do something else.
+    Vendor,
 }
 
 /// The page of system calls that Linux maps into every process.
@@ -36,6 +41,17 @@ const LONGEST: usize = 15;
 /// Whether an instruction that is none ended so for its length.
 fn is_length(end: End) -> bool {
     matches!(end, End::Fault { vector: vector::GP, .. })
+}
+
+/// Whether a processor that is not Intel's does something else with the whole instruction: it checks the alignment of long
+/// operands too, and branches of 64-bit code may have operands of 16 bits.
+pub fn is_of_vendor(generated: &Generated) -> bool {
+    const OPERAND_SIZE: u8 = 0x66;
+    let case = &generated.case;
+    let is_prefix = |byte: &&u8| matches!(**byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
+    let is_short = case.code().iter().take_while(is_prefix).any(|byte| *byte == OPERAND_SIZE);
+    let is_branch = generated.insn.flow_control() != FlowControl::Next;
+    case.registers.rflags & RFlags::AC.bits() != 0 || case.mode == Mode::Long64 && is_branch && is_short
 }
 
 /// Why `native`, which the host made of a case, and `got`, which an engine did, are not to be compared.

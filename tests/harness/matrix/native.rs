@@ -160,5 +160,6 @@ fn why(reason: Ignored) -> &'static str {
         Ignored::Undefined => "the manual leaves the result undefined",
         Ignored::Order => "two things are wrong with it, and the manual does not say which is found first",
         Ignored::Kernel => "it depends on what the host's kernel has set up",
+        Ignored::Vendor => "the host is another vendor's, whose processors rightly do something else",
     }
 }

@@ -23,6 +23,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether it is of the vendor whose processors the default model is like.
+    pub fn is_kin(&self) -> bool {
+        self.vendor == "GenuineIntel"
+    }
+
     /// Whether it has the instruction that `code` encodes.
     pub fn has_code(&self, code: Code) -> bool {
         self.features.lacks(code).is_none()

@@ -194,7 +194,11 @@ fn what_is_generated_comes_to_an_end_on_the_host_and_what_is_made_invalid_does_n
     }
     println!("{refused} cases that were made invalid");
     accepted.truncate(SHOWN);
-    assert!(accepted.is_empty(), "the host takes what is no instruction:\n{}", accepted.join("\n"));
+    let is_kin = oracle.host().is_kin();
+    if !is_kin && !accepted.is_empty() {
+        println!("the host is another vendor's, and takes what is no instruction on Intel's: {}", accepted.join("\n"));
+    }
+    assert!(!is_kin || accepted.is_empty(), "the host takes what is no instruction:\n{}", accepted.join("\n"));
     assert!(never.is_empty(), "{} are no instructions, or never come to an end:\n{}", never.len(), never.join("\n"));
 }
 
