@@ -162,7 +162,7 @@ fn what_is_generated_comes_to_an_end_on_the_host_and_what_is_made_invalid_does_n
     // All that the host has, whether or not Dragoman does.
     let model = CpuModel::most().with_features(oracle.host().features);
     let mut generator = Generator::new(1);
-    let (mut never, mut accepted, mut refused) = (Vec::new(), Vec::new(), 0);
+    let (mut endless, mut never, mut accepted, mut refused) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for code in native_codes(&model, oracle.host()).into_iter().filter(|code| code.encoding() == EncodingKind::VEX) {
         let form = Form::of(code);
         for mode in MODES.into_iter().filter(|mode| form.exists_in(*mode)) {
@@ -188,18 +188,21 @@ fn what_is_generated_comes_to_an_end_on_the_host_and_what_is_made_invalid_does_n
                 }
             }
             if !has_ended {
-                never.push(format!("{code:?} in {mode}"));
+                endless.push(format!("{code:?} in {mode}"));
             }
         }
     }
     println!("{refused} cases that were made invalid");
-    accepted.truncate(SHOWN);
-    let is_kin = oracle.host().is_kin();
-    if !is_kin && !accepted.is_empty() {
-        println!("the host is another vendor's, and takes what is no instruction on Intel's: {}", accepted.join("\n"));
+    if !oracle.host().is_kin() {
+        // Which bits of a VEX prefix must be what is the vendor's own.
+        println!("the host is another vendor's: it takes {} cases more, and {} fewer", accepted.len(), never.len());
+        never.clear();
+        accepted.clear();
     }
-    assert!(!is_kin || accepted.is_empty(), "the host takes what is no instruction:\n{}", accepted.join("\n"));
-    assert!(never.is_empty(), "{} are no instructions, or never come to an end:\n{}", never.len(), never.join("\n"));
+    accepted.truncate(SHOWN);
+    assert!(accepted.is_empty(), "the host takes what is no instruction:\n{}", accepted.join("\n"));
+    assert!(never.is_empty(), "{} are no instructions:\n{}", never.len(), never.join("\n"));
+    assert!(endless.is_empty(), "{} never come to an end: {}", endless.len(), endless.join(", "));
 }
 
 #[test]
