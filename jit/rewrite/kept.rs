@@ -10,7 +10,7 @@ use super::{
     Work,
     groups::Groups,
     plan::{Plan, Step},
-    registers::{Home, R14, home, number},
+    registers::{Home, R10, R14, home, number},
 };
 
 /// Which register is kept where.
@@ -110,6 +110,27 @@ impl Work<'_> {
                 dynasm!(self.code ; .arch x64 ; mov Rq(R14), Rq(host));
             }
             self.kept.now = Some(n);
+        }
+    }
+
+    /// The guest's `register`, of 16 bits or more, becomes R10, of which only the lower half counts where it has 32 bits.
+    pub(super) fn write_guest(&mut self, register: Register) {
+        let Some(n) = number(register) else { return };
+        match (home(n), register.size()) {
+            (Home::Host(held), 2) => dynasm!(self.code ; .arch x64 ; mov Rw(held), r10w),
+            (Home::Host(held), 4) => dynasm!(self.code ; .arch x64 ; mov Rd(held), r10d),
+            (Home::Host(held), _) => dynasm!(self.code ; .arch x64 ; mov Rq(held), r10),
+            (Home::Memory, 2) => {
+                let at = self.layout.gpr(n);
+                dynasm!(self.code ; .arch x64 ; gs mov [at], r10w);
+                self.kept.now = self.kept.now.filter(|kept| *kept != n);
+            }
+            (Home::Memory, width) => {
+                if width == 4 {
+                    dynasm!(self.code ; .arch x64 ; mov r10d, r10d);
+                }
+                self.return_register(n, R10);
+            }
         }
     }
 }

@@ -187,18 +187,8 @@ impl Work<'_> {
         };
         let (code, like) = if is_short { (Code::Lea_r32_m, Register::EAX) } else { (original.code(), original.op0_register()) };
         self.effective_address(code, as_wide(direct, like))?;
-        let width = original.op0_register().size();
-        match (held, width) {
-            (Home::Host(held), _) if held == direct => {}
-            (Home::Host(held), 2) => dynasm!(self.code ; .arch x64 ; mov Rw(held), r10w),
-            (Home::Host(held), 4) => dynasm!(self.code ; .arch x64 ; mov Rd(held), r10d),
-            (Home::Host(held), _) => dynasm!(self.code ; .arch x64 ; mov Rq(held), r10),
-            (Home::Memory, 2) => {
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; gs mov [at], r10w);
-                self.kept.now = self.kept.now.filter(|kept| *kept != n);
-            }
-            (Home::Memory, _) => self.return_register(n, R10),
+        if held != Home::Host(direct) {
+            self.write_guest(original.op0_register());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use dragoman_state::RFlags;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 
-use super::{Work, plan::MemoryUse};
+use super::{Work, flags::Flags, plan::MemoryUse, registers::R14};
 
 const IF: i32 = RFlags::IF.bits() as i32;
 const ARITHMETIC: i32 = RFlags::ARITHMETIC.bits() as i32;
@@ -23,20 +23,14 @@ impl Work<'_> {
         self.leave_flags_in_memory();
         let site = self.miss();
         self.find_room(site);
-        let (rflags, flags) = (self.layout.rflags, self.layout.flags());
+        let rflags = self.layout.rflags;
         dynasm!(self.code ; .arch x64
             ; add r10, r11
             ; gs mov r14, [rflags]
             ; and r14, HIDDEN
-            ; gs movzx r11d, BYTE [flags + 1]
-            ; and r11d, LOW
-            ; or r14, r11
-            ; gs movzx r11d, BYTE [flags]
-            ; shl r11d, OVERFLOW_BIT
-            ; or r14, r11
-            ; mov [r10], r14
-            ; lea r15, [r15 - 8]
         );
+        self.add_saved_flags(R14);
+        dynasm!(self.code ; .arch x64 ; mov [r10], r14 ; lea r15, [r15 - 8]);
         self.resume_here(site);
     }
 
@@ -46,7 +40,7 @@ impl Work<'_> {
         let site = self.miss();
         dynasm!(self.code ; .arch x64 ; mov r10, r15);
         self.probe(READ, site);
-        let (rflags, waits, flags) = (self.layout.rflags, self.layout.waits(), self.layout.flags());
+        let (rflags, waits) = (self.layout.rflags, self.layout.waits());
         dynasm!(self.code ; .arch x64
             ; mov r14, [r10 + r11]
             ; gs mov r10, [rflags]
@@ -65,17 +59,38 @@ impl Work<'_> {
         let waiting = self.code.displacement();
         self.stub(site, waiting);
         self.code.land(same);
-        dynasm!(self.code ; .arch x64
-            ; gs mov [rflags], r14
-            ; movzx r11d, r14b
-            ; shl r11d, 8
-            ; shr r14d, OVERFLOW_BIT
-            ; and r14d, 1
-            ; or r14d, r11d
-            ; gs mov [flags], r14
-            ; lea r15, [r15 + 8]
-        );
+        self.take_flags(R14);
+        dynasm!(self.code ; .arch x64 ; lea r15, [r15 + 8]);
         self.fall_out();
+    }
+
+    /// Puts the arithmetic flags, which are in memory, into the image of RFLAGS in host register `image`, where they are
+    /// clear. R11 is lost.
+    pub(super) fn add_saved_flags(&mut self, image: u8) {
+        let flags = self.layout.flags();
+        dynasm!(self.code ; .arch x64
+            ; gs movzx r11d, BYTE [flags + 1]
+            ; and r11d, LOW
+            ; or Rq(image), r11
+            ; gs movzx r11d, BYTE [flags]
+            ; shl r11d, OVERFLOW_BIT
+            ; or Rq(image), r11
+        );
+    }
+
+    /// RFLAGS becomes host register `image`, arithmetic flags included. The register and R11 are lost.
+    pub(super) fn take_flags(&mut self, image: u8) {
+        let (rflags, flags) = (self.layout.rflags, self.layout.flags());
+        dynasm!(self.code ; .arch x64
+            ; gs mov [rflags], Rq(image)
+            ; movzx r11d, Rb(image)
+            ; shl r11d, 8
+            ; shr Rd(image), OVERFLOW_BIT
+            ; and Rd(image), 1
+            ; or Rd(image), r11d
+            ; gs mov [flags], Rq(image)
+        );
+        self.flags = Flags::MEMORY;
     }
 
     /// CLI at ring 0.

@@ -16,9 +16,8 @@ use iced_x86::{Mnemonic, Register};
 
 use super::{
     SiteKind, Work,
-    flags::Flags,
     plan::{MemoryUse, Step},
-    registers::{Home, R11, R14, home, number},
+    registers::{Home, R10, R11, R14, home, number},
 };
 use crate::{GuestTime, LIFTED, SUPERVISOR, USER};
 
@@ -26,9 +25,6 @@ const AC: i32 = RFlags::AC.bits() as i32;
 const DF: i32 = RFlags::DF.bits() as i32;
 const IF: i32 = RFlags::IF.bits() as i32;
 const ARITHMETIC: i32 = RFlags::ARITHMETIC.bits() as i32;
-/// Of the arithmetic flags: those that LAHF puts into AH.
-const LOW: i32 = ARITHMETIC & 0xff;
-const OVERFLOW_BIT: i8 = RFlags::OF.bits().trailing_zeros() as i8;
 /// Flags under which code does not run as it does without them.
 const UNUSUAL: i32 = RFlags::TF.union(RFlags::AC).union(RFlags::VM).union(RFlags::RF).bits() as i32;
 /// Flat 64-bit code of ring 0, as SYSCALL loads CS.
@@ -45,18 +41,15 @@ impl Work<'_> {
         let site = self.site(SiteKind::Interpret);
         let (fmask, star, lstar) = (offset_of!(Msrs, fmask), offset_of!(Msrs, star), offset_of!(Msrs, lstar));
         let (fmask, star, lstar) = (self.layout.msr(fmask), self.layout.msr(star), self.layout.msr(lstar));
-        let (rflags, flags, kept) = (self.layout.rflags, self.layout.flags(), self.layout.gpr(11));
+        let (rflags, kept) = (self.layout.rflags, self.layout.gpr(11));
         let (page, next) = (self.layout.page(), self.next_offset());
         self.require_system_calls(site);
         dynasm!(self.code ; .arch x64
             ; gs mov r10, [rflags]
             ; and r10, !ARITHMETIC
-            ; gs movzx r11d, BYTE [flags + 1]
-            ; and r11d, LOW
-            ; or r10, r11
-            ; gs movzx r11d, BYTE [flags]
-            ; shl r11d, OVERFLOW_BIT
-            ; or r10, r11
+        );
+        self.add_saved_flags(R10);
+        dynasm!(self.code ; .arch x64
             ; gs mov r14, [fmask]
             ; not r14
             ; and r14, r10
@@ -65,7 +58,7 @@ impl Work<'_> {
         );
         self.jump_not_zero(site);
         dynasm!(self.code ; .arch x64 ; gs mov [kept], r10 ; mov r10, r14);
-        self.take_flags_from_r10();
+        self.take_flags(R10);
         dynasm!(self.code ; .arch x64
             ; gs mov rcx, [page]
             ; lea rcx, [rcx + next]
@@ -97,7 +90,7 @@ impl Work<'_> {
         self.jump_not_zero(site);
         self.code.land(kept_out);
         dynasm!(self.code ; .arch x64 ; and r10, LOADED.bits() as i32 ; or r10, RFlags::FIXED.bits() as i32);
-        self.take_flags_from_r10();
+        self.take_flags(R10);
         dynasm!(self.code ; .arch x64
             ; gs movzx r11d, WORD [star + 6]
             ; lea r14d, [r11 + 8]
@@ -123,21 +116,6 @@ impl Work<'_> {
         self.code.extend([0x0f, 0x85]);
         let away = self.code.displacement();
         self.stub(site, away);
-    }
-
-    /// RFLAGS becomes R10, arithmetic flags included. R11 is lost.
-    fn take_flags_from_r10(&mut self) {
-        let (rflags, flags) = (self.layout.rflags, self.layout.flags());
-        dynasm!(self.code ; .arch x64
-            ; gs mov [rflags], r10
-            ; movzx r11d, r10b
-            ; shl r11d, 8
-            ; shr r10d, OVERFLOW_BIT
-            ; and r10d, 1
-            ; or r10d, r11d
-            ; gs mov [flags], r10
-        );
-        self.flags = Flags::MEMORY;
     }
 
     /// Loads CS and SS with flat segments whose selectors are in R11 and R14 and whose rights are those of ring 0 and `ring`,
@@ -296,27 +274,6 @@ impl Work<'_> {
         self.stub(site, off);
         let is_fs = matches!(self.original().mnemonic(), Mnemonic::Rdfsbase | Mnemonic::Wrfsbase);
         self.layout.segment_bases[if is_fs { 4 } else { 5 }]
-    }
-
-    /// The guest's `register`, of 16 bits or more, becomes R10, whose upper half is zero where the register has 32 bits.
-    fn write_guest(&mut self, register: Register) {
-        let Some(n) = number(register) else { return };
-        match (home(n), register.size()) {
-            (Home::Host(held), 2) => dynasm!(self.code ; .arch x64 ; mov Rw(held), r10w),
-            (Home::Host(held), 4) => dynasm!(self.code ; .arch x64 ; mov Rd(held), r10d),
-            (Home::Host(held), _) => dynasm!(self.code ; .arch x64 ; mov Rq(held), r10),
-            (Home::Memory, 2) => {
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; gs mov [at], r10w);
-            }
-            (Home::Memory, width) => {
-                if width == 4 {
-                    dynasm!(self.code ; .arch x64 ; mov r10d, r10d);
-                }
-                let at = self.layout.gpr(n);
-                dynasm!(self.code ; .arch x64 ; gs mov [at], r10);
-            }
-        }
     }
 
     /// BT, BTS, BTR and BTC of a bit whose signed number is in a register: of that string of bits, the piece as wide as the
