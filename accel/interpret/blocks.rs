@@ -42,7 +42,7 @@ struct Recent {
 
 const RECENT: usize = 8192;
 const NO_BLOCK: BlockId = BlockId::MAX;
-/// The cache is emptied when it holds this many blocks.
+/// The cache is emptied when it holds this many blocks, unless its owner says otherwise.
 const CAPACITY: usize = 1 << 17;
 
 /// All decoded blocks of one processor.
@@ -53,6 +53,7 @@ pub(crate) struct BlockCache {
     by_page: HashMap<u64, Vec<BlockId>>,
     /// A direct-mapped cache in front of `by_key`.
     recent: Box<[Recent]>,
+    capacity: usize,
 }
 
 impl BlockCache {
@@ -64,7 +65,13 @@ impl BlockCache {
             by_key: HashMap::new(),
             by_page: HashMap::new(),
             recent: vec![nothing; RECENT].into(),
+            capacity: CAPACITY,
         }
+    }
+
+    /// The same, emptied when it holds `capacity` blocks.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { capacity, ..Self::new() }
     }
 
     #[inline(always)]
@@ -100,7 +107,7 @@ impl BlockCache {
     /// Puts a block in; a block with the same key goes. `tail` is the page that its end lies in, where that is another. The
     /// pages are watched.
     pub fn insert(&mut self, block: Block, tail: Option<GuestPhys>, table: &Table<Processor>, tracker: &PageTracker) -> BlockId {
-        if self.by_key.len() >= CAPACITY {
+        if self.by_key.len() >= self.capacity {
             self.clear();
         }
         if let Some(old) = self.by_key.get(&(block.at, block.mode)) {
@@ -138,6 +145,13 @@ impl BlockCache {
         !self.has_any_of(at)
     }
 
+    /// Drops the block at `at` in `mode`: another engine runs it from now on.
+    pub fn hand_over(&mut self, at: GuestPhys, mode: Mode) {
+        if let Some(id) = self.by_key.get(&(at, mode)).copied() {
+            self.remove(id);
+        }
+    }
+
     /// Whether there is a block of the page of `at`.
     pub fn has_any_of(&self, at: GuestPhys) -> bool {
         self.by_page.contains_key(&at.page_number())
@@ -168,7 +182,7 @@ impl BlockCache {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::with_capacity(self.capacity);
     }
 }
 

@@ -14,13 +14,13 @@ mod vectors;
 
 use std::sync::Arc;
 
-pub(crate) use blocks::Op;
-use blocks::{BlockCache, BlockId, Decoded};
+pub(crate) use blocks::BlockCache;
+use blocks::{BlockId, Decoded};
 use dragoman_frontend::{
-    decode::{DecodeError, Decoder, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
+    decode::{DecodeError, Decoder, Insn, MAX_BLOCK_INSNS, MAX_INSN_BYTES},
     fault::Fault,
     post_mortem::Trace,
-    semantics::{Table, segmentation::segment_fault, system::TripleFault},
+    semantics::{Handler, Table, segmentation::segment_fault, system::TripleFault},
 };
 use dragoman_state::{Gpr, GuestPhys, GuestVirt, PAGE_SIZE, SegmentIndex, VcpuId, VcpuState};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -214,31 +214,37 @@ fn execute(cpu: &mut Processor, block: &Decoded, at: u64, limit: usize) -> (Bloc
         cpu.state.rip = cpu.wrap_ip(start.wrapping_add(end));
         return (BlockEnd::Done, limit as u64);
     }
-    let (end, is_done) = execute_last(cpu, last, start, at);
+    let (end, is_done) = execute_last(cpu, last.handler, &last.insn, start, at);
     (end, ops.len() as u64 - u64::from(!is_done))
 }
 
 /// Executes the last instruction of a block that begins at RIP `start`, linear address `at`. Returns how it ended, and
 /// whether it counts as executed.
 #[inline(always)]
-pub(crate) fn execute_last(cpu: &mut Processor, last: &Op, start: u64, at: u64) -> (BlockEnd, bool) {
-    let next = cpu.wrap_ip(start.wrapping_add(last.insn.end()));
+pub(crate) fn execute_last(
+    cpu: &mut Processor,
+    handler: Handler<Processor>,
+    last: &Insn,
+    start: u64,
+    at: u64,
+) -> (BlockEnd, bool) {
+    let next = cpu.wrap_ip(start.wrapping_add(last.end()));
     cpu.state.rip = next;
     cpu.is_block_end = true;
-    let result = (last.handler)(cpu, &last.insn);
+    let result = handler(cpu, last);
     cpu.is_block_end = false;
     cpu.must_leave = false;
     match result {
         Ok(()) => {
             if cpu.state.rip != next {
-                let from = at.wrapping_add(last.insn.start.into());
+                let from = at.wrapping_add(last.start.into());
                 cpu.branches.push(from, cpu.code_address(cpu.state.rip));
             }
             (BlockEnd::Done, true)
         }
         Err(fault) if fault.is_trap() => (BlockEnd::Fault(fault), true),
         Err(fault) => {
-            cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.insn.start.into()));
+            cpu.state.rip = cpu.wrap_ip(start.wrapping_add(last.start.into()));
             (BlockEnd::Fault(fault), false)
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dragoman_frontend::decode::Insn;
 use dragoman_jit::{
     Layout,
     cache::{Block, CodeCache, Left, View},
@@ -9,20 +10,20 @@ use dragoman_jit::{
 };
 
 use super::layout::layout;
-use crate::interpret::{Op, processor::Processor};
+use crate::interpret::processor::Processor;
 
 /// A translated block with the instructions it was made from.
-pub(super) type Translated = Block<Box<[Op]>>;
+pub(super) type Translated = Block<Box<[Insn]>>;
 /// A place where translated code was left.
-pub(super) type Place<'a> = Left<'a, Box<[Op]>>;
+pub(super) type Place<'a> = Left<'a, Box<[Insn]>>;
 /// What a processor knows of the code memory.
-pub(super) type Regions = View<Box<[Op]>>;
+pub(super) type Regions = View<Box<[Insn]>>;
 
 /// Translated code and the way into it.
 pub(super) struct Code {
     pub layout: Layout,
     pub gate: Gate<Processor>,
-    pub cache: CodeCache<Box<[Op]>>,
+    pub cache: CodeCache<Box<[Insn]>>,
 }
 
 impl Code {

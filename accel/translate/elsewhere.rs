@@ -1,6 +1,6 @@
 //! What translated code leaves to the interpreter: one instruction, a repeated one, the delivery of a fault.
 
-use dragoman_frontend::{fault::Fault, semantics::LazyFlags};
+use dragoman_frontend::{decode::Insn, fault::Fault, semantics::LazyFlags};
 use dragoman_jit::rewrite::SiteKind;
 use dragoman_state::{Gpr, InterruptShadow, RFlags};
 
@@ -8,7 +8,7 @@ use super::{
     code::Place,
     run::{Next, Run, can_translate},
 };
-use crate::interpret::{BlockEnd, InterpretedVcpu, Op, execute_last};
+use crate::interpret::{BlockEnd, InterpretedVcpu, execute_last};
 
 impl Run<'_> {
     /// Executes the instruction at `place`.
@@ -19,18 +19,18 @@ impl Run<'_> {
         cpu.state.events.shadow = InterruptShadow::None;
         let start = cpu.frame.page.wrapping_add(place.block.key.at.page_offset() as u64);
         cpu.state.gpr[Gpr::BLOCK] = start;
-        let ops = &place.block.payload;
+        let insns = &place.block.payload;
         let n = usize::from(place.site.insn);
-        let op = &ops[n];
+        let (insn, handler) = (&insns[n], vcpu.table.handler(insns[n].opcode));
         if place.site.kind == SiteKind::Repeat {
-            return Self::repeat(vcpu, place, op, start);
+            return Self::repeat(vcpu, place, insn, start);
         }
-        if n + 1 == ops.len() {
+        if n + 1 == insns.len() {
             if place.site.touches_x87 {
                 self.unload_x87(vcpu);
             }
             let cpu = &mut vcpu.cpu;
-            let (end, is_done) = execute_last(cpu, op, start, start);
+            let (end, is_done) = execute_last(cpu, handler, insn, start, start);
             cpu.store_flags();
             vcpu.instructions += u64::from(is_done);
             return match end {
@@ -43,15 +43,15 @@ impl Run<'_> {
             self.unload_x87(vcpu);
         }
         let cpu = &mut vcpu.cpu;
-        let result = (op.handler)(cpu, &op.insn);
+        let result = handler(cpu, insn);
         cpu.store_flags();
         let must_leave = std::mem::take(&mut cpu.must_leave);
         if let Err(fault) = result {
-            cpu.state.rip = start.wrapping_add(op.insn.start.into());
+            cpu.state.rip = start.wrapping_add(insn.start.into());
             return Next::Leave(BlockEnd::Fault(fault));
         }
         vcpu.instructions += 1;
-        cpu.state.rip = start.wrapping_add(op.insn.end());
+        cpu.state.rip = start.wrapping_add(insn.end());
         // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
         let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
@@ -106,12 +106,13 @@ impl Run<'_> {
     }
 
     /// Executes a repeated string instruction until it is done, or something else is.
-    pub(super) fn repeat(vcpu: &mut InterpretedVcpu, place: &Place, op: &Op, start: u64) -> Next {
+    pub(super) fn repeat(vcpu: &mut InterpretedVcpu, place: &Place, insn: &Insn, start: u64) -> Next {
+        let handler = vcpu.table.handler(insn.opcode);
         let cpu = &mut vcpu.cpu;
-        let (this, next) = (start.wrapping_add(op.insn.start.into()), start.wrapping_add(op.insn.end()));
+        let (this, next) = (start.wrapping_add(insn.start.into()), start.wrapping_add(insn.end()));
         loop {
             cpu.state.rip = next;
-            let result = (op.handler)(cpu, &op.insn);
+            let result = handler(cpu, insn);
             let must_leave = std::mem::take(&mut cpu.must_leave);
             let is_done = cpu.state.rip == next;
             if result.is_err() || is_done || must_leave || cpu.must_attend || cpu.inbox.has_any() {

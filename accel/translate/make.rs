@@ -11,7 +11,7 @@ use dragoman_jit::{
 use dragoman_state::{GuestPhys, PAGE_SIZE};
 
 use super::{code::Translated, run::Run};
-use crate::interpret::{InterpretedVcpu, Op};
+use crate::interpret::InterpretedVcpu;
 
 /// How much code is looked at for a block.
 const WINDOW: usize = 512;
@@ -146,10 +146,11 @@ impl<'a> Run<'a> {
             tail,
         };
         let translation = self.rewriter.rewrite(source);
-        let table = &vcpu.table;
-        let ops: Box<[Op]> = block.insns.into_iter().map(|insn| Op { handler: table.handler(insn.opcode), insn }).collect();
-        match self.code.cache.insert(self.regions, key, length as u64, translation, ops, overwrites) {
-            Ok(block) => Some(block),
+        match self.code.cache.insert(self.regions, key, length as u64, translation, block.insns.into(), overwrites) {
+            Ok(block) => {
+                vcpu.blocks.hand_over(key.at, key.mode);
+                Some(block)
+            }
             Err(Refused::Full) => {
                 self.make_room(vcpu);
                 None

@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
         self.take_flags(vcpu, place.site.flags);
         Self::take_pointer(vcpu, &place);
         let shadow = &mut vcpu.cpu.state.events.shadow;
-        if *shadow != InterruptShadow::None && place.block.payload[usize::from(place.site.insn)].insn.opcode != STI {
+        if *shadow != InterruptShadow::None && place.block.payload[usize::from(place.site.insn)].opcode != STI {
             *shadow = InterruptShadow::None;
         }
         let page = vcpu.cpu.frame.page;

@@ -22,7 +22,13 @@ use super::{
     make::Splits,
     run::Run,
 };
-use crate::{AccelError, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, interpret::InterpretedVcpu};
+use crate::{
+    AccelError, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle,
+    interpret::{BlockCache, InterpretedVcpu},
+};
+
+/// How many blocks the interpreter keeps: of code that is run once or twice, and of what cannot be translated.
+const COLD_BLOCKS: usize = 1 << 15;
 
 /// A processor whose guest code is translated.
 pub(super) struct TranslatedVcpu {
@@ -48,6 +54,7 @@ impl TranslatedVcpu {
         let has_x87 = context.model.has(Feature::FdpExceptionOnly);
         let mut inner = InterpretedVcpu::new(id, context);
         inner.overwritten = Some(Vec::new());
+        inner.blocks = BlockCache::with_capacity(COLD_BLOCKS);
         let rewriter = Rewriter::new(code.layout.clone(), HostInstructions::detect(has_x87)).counting(settings.counts);
         code.gate.equip(&mut inner.cpu.frame);
         inner.cpu.frame.attention = inner.cpu.inbox.signals_address();

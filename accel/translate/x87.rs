@@ -43,7 +43,7 @@ impl Run<'_> {
             Pointer::Known => {}
             Pointer::Nothing => frame.x87_pointer = 0,
             Pointer::Insn(n) => {
-                let start = place.block.payload[usize::from(n)].insn.start;
+                let start = place.block.payload[usize::from(n)].start;
                 let offset = place.block.key.at.page_offset() as u64 + u64::from(start);
                 frame.x87_pointer = frame.page.wrapping_add(offset);
             }

@@ -28,11 +28,11 @@ pub struct Block<P> {
     pub(super) base: u64,
     pub(super) place: usize,
     pub(super) size: usize,
-    pub(super) sites: Vec<Site>,
-    pub(super) exits: Vec<Exit>,
-    pub(super) rows: Vec<Row>,
+    pub(super) sites: Box<[Site]>,
+    pub(super) exits: Box<[Exit]>,
+    pub(super) rows: Box<[Row]>,
     /// Where the stretches of instructions end that its code counts at their start; none where it does not count.
-    pub(super) counted: Vec<u8>,
+    pub(super) counted: Box<[u8]>,
     /// The RIP at which it is remembered as the target of indirect jumps.
     pub(super) jumped_to: AtomicU64,
     /// It was forgotten: nobody may enter it any more.
@@ -56,8 +56,8 @@ const SEVERAL: u64 = u64::MAX;
 impl<P> Block<P> {
     /// The address at which `exit` of another block comes in, if it can.
     pub(super) fn entry(&self, exit: &Exit) -> Option<u64> {
-        match (exit.way, exit.recipe, self.with_recipe) {
-            (Way::HostFlags, Some(recipe), Some((entry, forbidden))) if recipe.registers() & forbidden == 0 => Some(entry),
+        match (exit.way, exit.told, self.with_recipe) {
+            (Way::HostFlags, 1.., Some((entry, forbidden))) if exit.told & forbidden == 0 => Some(entry),
             (Way::HostFlags, ..) => Some(self.with_host_flags),
             (Way::SavedFlags, ..) => Some(self.with_saved_flags),
             (Way::Told(excluded), _, Some((entry, forbidden))) if forbidden & !excluded == 0 => Some(entry),
@@ -143,6 +143,6 @@ impl<P> Left<'_, P> {
 
     /// Where the code goes on behind the instruction at the site, if it does.
     pub fn resume(&self) -> Option<u64> {
-        self.site.resume.map(|offset| self.block.base + u64::from(offset))
+        self.site.resume.map(|offset| self.block.base + u64::from(offset.get()))
     }
 }

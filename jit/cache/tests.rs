@@ -38,7 +38,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
             patch: 4,
             stub,
             way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags },
-            recipe: None,
+            told: 0,
         }],
         rows: Vec::new(),
         counted: Vec::new(),

@@ -124,7 +124,7 @@ impl Work<'_> {
             let recipe = self.tell_recipe();
             self.link_to(target, true);
             if let Some(exit) = self.out.exits.last_mut() {
-                exit.recipe = recipe;
+                exit.told = recipe.map_or(0, |recipe| recipe.registers());
             }
             return;
         }
@@ -183,7 +183,7 @@ impl Work<'_> {
             (Flags { memory: true, .. }, _) => Way::SavedFlags,
             _ => Way::HostFlags,
         };
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way, recipe: None });
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way, told: 0 });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 

@@ -35,6 +35,8 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZero;
+
 use dragoman_frontend::decode::Insn;
 use dragoman_state::GuestPhys;
 use dynasm::dynasm;
@@ -132,7 +134,7 @@ pub struct Site {
     /// What the unit remembers of the block.
     pub pointer: Pointer,
     /// Where the next instruction's code begins, from the start of the block's, where the block goes on.
-    pub resume: Option<u32>,
+    pub resume: Option<NonZero<u32>>,
 }
 
 /// What the x87 unit remembers of a block's instructions.
@@ -163,8 +165,9 @@ pub struct Exit {
     pub stub: u32,
     /// Which of a block's ways in it takes.
     pub way: Way,
-    /// How the flags in the host's follow from registers, where whoever takes over is told that on this way.
-    pub recipe: Option<Recipe>,
+    /// Where the flags are in the host's, and whoever takes over is told on this way how they follow from registers: from
+    /// which, a bit for each. None otherwise.
+    pub told: u16,
 }
 
 /// A way into a block.
@@ -518,7 +521,7 @@ impl Work<'_> {
             return;
         }
         let here = self.here();
-        self.out.sites[usize::from(site)].resume = Some(here);
+        self.out.sites[usize::from(site)].resume = NonZero::new(here);
         if let Some(n) = self.kept.now {
             self.resumes.push((site, n, here));
         }
@@ -568,7 +571,7 @@ impl Work<'_> {
         }
         for (site, n, place) in std::mem::take(&mut self.resumes) {
             let (here, at) = (self.here(), self.layout.gpr(n));
-            self.out.sites[usize::from(site)].resume = Some(here);
+            self.out.sites[usize::from(site)].resume = NonZero::new(here);
             dynasm!(self.code ; .arch x64 ; gs mov r14, [at]);
             self.code.jump_back(place as usize);
         }
