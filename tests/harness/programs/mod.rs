@@ -100,9 +100,9 @@ fn function(n: u64) -> u64 {
     1 << 20 | n
 }
 
-/// A label that no other instruction has.
+/// A label that no other instruction has: out of so many that none comes twice.
 fn fresh(random: &mut Random) -> u64 {
-    2 << 20 | random.below(1 << 20)
+    1 << 60 | random.below(1 << 60)
 }
 
 pub(super) fn insn(made: Result<Instruction, iced_x86::IcedError>) -> Instruction {
