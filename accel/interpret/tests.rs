@@ -21,7 +21,7 @@ use crate::{Accelerator, CpuBus, ExitReason, Pending, StopToken, Vcpu, VcpuConte
 
 /// A clock that stands where it is put.
 #[derive(Default)]
-struct Hand(AtomicU64);
+pub(crate) struct Hand(AtomicU64);
 impl Clock for Hand {
     fn now(&self) -> VmInstant {
         VmInstant(self.0.load(Ordering::Relaxed))

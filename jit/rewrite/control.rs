@@ -11,9 +11,11 @@ use super::{
     registers::{Home, home, number},
 };
 
-use crate::JumpCache;
+use crate::{JumpCache, run::emit_find_jump};
 
 const PAGE: i32 = 4096;
+/// The opcode of a call with a 32-bit displacement.
+const CALL: u8 = 0xe8;
 /// What a near jump or call takes its target from.
 const TARGET: MemoryUse = MemoryUse { size: 8, is_write: false };
 
@@ -121,10 +123,10 @@ impl Work<'_> {
                 return self.link_to(target, true);
             }
             self.want_host_flags();
-            let recipe = self.tell_recipe();
+            let told = self.tell_recipe();
             self.link_to(target, true);
             if let Some(exit) = self.out.exits.last_mut() {
-                exit.told = recipe.map_or(0, |recipe| recipe.registers());
+                exit.told = told;
             }
             return;
         }
@@ -142,7 +144,6 @@ impl Work<'_> {
 
     /// Calls what is at `target`, to which a return is to come back if it was noted, having added -8 to RSP.
     pub(super) fn call_to(&mut self, target: i32, next: u8) {
-        const CALL: u8 = 0xe8;
         let is_inside = (0..PAGE).contains(&target);
         if is_inside && target < self.next_offset() {
             self.attend(target);
@@ -165,7 +166,7 @@ impl Work<'_> {
         if !is_noted {
             return go_on(self);
         }
-        self.code.push(0xe8);
+        self.code.push(CALL);
         let called = self.code.displacement();
         self.land_return();
         self.code.land(called);
@@ -192,19 +193,12 @@ impl Work<'_> {
     pub(super) fn jump_to_r10(&mut self, moved: Option<i32>) {
         self.leave_flags_in_memory();
         let site = self.site(SiteKind::Jump { moved });
-        let (attention, jumps) = (self.layout.attention(), self.layout.jumps());
+        let attention = self.layout.attention();
         dynasm!(self.code ; .arch x64 ; gs mov r11, [attention] ; cmp DWORD [r11], 0 ; .bytes [0x0fu8, 0x85]);
         let wanted = self.code.displacement();
         self.stub(site, wanted);
-        dynasm!(self.code ; .arch x64
-            ; gs mov r14, [jumps]
-            ; mov r11, r10
-            ; shr r11, JumpCache::FOLD
-            ; xor r11d, r10d
-            ; and r11d, JumpCache::SLOTS as i32 - 1
-            ; cmp r10, [r14 + r11 * 8]
-            ; .bytes [0x0fu8, 0x85] // JNE
-        );
+        emit_find_jump(&mut self.code, self.layout);
+        dynasm!(self.code ; .arch x64 ; .bytes [0x0fu8, 0x85]); // JNE
         let unknown = self.code.displacement();
         self.stub(site, unknown);
         dynasm!(self.code ; .arch x64 ; jmp QWORD [r14 + r11 * 8 + JumpCache::CODE]);

@@ -217,13 +217,13 @@ pub(super) fn may_be_told(steps: &[Step]) -> Option<u16> {
 }
 
 impl Work<'_> {
-    /// Tells whoever takes over in the next block how the host's flags follow from registers, where that is known. No flag is
-    /// lost.
-    pub(super) fn tell_recipe(&mut self) -> Option<Recipe> {
-        let (recipe, number) = self.flags.recipe.and_then(|recipe| Some((recipe, recipe.number()?)))?;
+    /// Tells whoever takes over in the next block how the host's flags follow from registers, where that is known. Returns
+    /// from which, a bit for each. No flag is lost.
+    pub(super) fn tell_recipe(&mut self) -> u16 {
+        let Some((recipe, number)) = self.flags.recipe.and_then(|recipe| Some((recipe, recipe.number()?))) else { return 0 };
         let at = self.layout.recipe();
         dynasm!(self.code ; .arch x64 ; gs mov DWORD [at], number as i32);
-        Some(recipe)
+        recipe.registers()
     }
 
     /// Sees to it that the flags are in memory. R11 is lost, and no flag.
@@ -237,16 +237,11 @@ impl Work<'_> {
         self.flags.memory = true;
     }
 
-    /// Sees to it that whoever takes over after the host's flags are overwritten knows what they were. R11 is lost.
-    pub(super) fn keep_flags(&mut self) {
+    /// What follows overwrites the host's flags; whoever takes over then is to know what they were. R11 is lost.
+    pub(super) fn give_up_host_flags(&mut self) {
         if self.flags.recipe.is_none() {
             self.save_flags();
         }
-    }
-
-    /// What follows overwrites the host's flags. R11 is lost.
-    pub(super) fn give_up_host_flags(&mut self) {
-        self.keep_flags();
         self.flags.host = false;
     }
 

@@ -113,20 +113,13 @@ impl Work<'_> {
     /// Looks for the bytes at the linear address in R10 in the table for such accesses. Where it knows them, R10 becomes
     /// their offset in the page, and R11 that of the page's entry in the table.
     fn look_up(&mut self, memory: MemoryUse) -> Miss {
-        const MASK: i32 = Entry::MASK as i32;
-        const SHIFT: i8 = Entry::SHIFT as i8;
         let (table, kind) = match memory.is_write {
             true => (self.tables.write, RefillKind::Write),
             false => (self.tables.read, RefillKind::Read),
         };
         let last = (PAGE - memory.size) as i32;
-        if self.has_bmi2 {
-            dynasm!(self.code ; .arch x64 ; rorx r11d, r10d, SHIFT);
-        } else {
-            dynasm!(self.code ; .arch x64 ; mov r11d, r10d ; shr r11d, SHIFT);
-        }
+        self.find_slot();
         dynasm!(self.code ; .arch x64
-            ; and r11d, MASK
             ; gs sub r10, [r11 + table]
         );
         let again = self.here();
@@ -135,6 +128,18 @@ impl Work<'_> {
             ; .bytes [0x0fu8, 0x87] // JA
         );
         Miss { jump: self.code.displacement(), table, kind, again }
+    }
+
+    /// R11 becomes the offset of the slot that the page of the linear address in R10 belongs in.
+    pub(super) fn find_slot(&mut self) {
+        const MASK: i32 = Entry::MASK as i32;
+        const SHIFT: i8 = Entry::SHIFT as i8;
+        if self.has_bmi2 {
+            dynasm!(self.code ; .arch x64 ; rorx r11d, r10d, SHIFT);
+        } else {
+            dynasm!(self.code ; .arch x64 ; mov r11d, r10d ; shr r11d, SHIFT);
+        }
+        dynasm!(self.code ; .arch x64 ; and r11d, MASK);
     }
 
     /// Where the instruction under way is in a group: the group, with its range found where the instruction leads it. The

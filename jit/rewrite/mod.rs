@@ -32,8 +32,6 @@ mod stack;
 mod strings;
 mod system;
 mod tail;
-#[cfg(test)]
-mod tests;
 
 use std::num::NonZero;
 

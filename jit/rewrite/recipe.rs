@@ -103,7 +103,7 @@ impl Recipe {
     const IS_ONE: u32 = 1 << 31;
 
     /// The guest's registers that it needs, a bit for each.
-    pub(crate) fn registers(&self) -> u16 {
+    pub(super) fn registers(&self) -> u16 {
         let b = match self.b {
             Operand::Register(n) => 1 << n,
             Operand::Immediate(_) => 0,

@@ -10,21 +10,18 @@ use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 
 use super::{SiteKind, Work};
-use crate::pages::Entry;
 
 impl Work<'_> {
     /// Leaves the block, at the start of which this is, unless `tail` is mapped behind its page. The flags are in memory.
     pub(super) fn require_tail(&mut self, tail: GuestPhys) {
-        const SHIFT: i8 = Entry::SHIFT as i8;
-        const MASK: i32 = Entry::MASK as i32;
         let site = self.site(SiteKind::Tail { target: i32::from(self.source.page_offset) });
         let (page, fetch) = (self.layout.page(), self.tables.fetch);
         dynasm!(self.code ; .arch x64
             ; gs mov r10, [page]
             ; lea r10, [r10 + PAGE_SIZE as i32]
-            ; mov r11d, r10d
-            ; shr r11d, SHIFT
-            ; and r11d, MASK
+        );
+        self.find_slot();
+        dynasm!(self.code ; .arch x64
             ; gs cmp r10, [r11 + fetch]
             ; .bytes [0x0fu8, 0x85] // JNE
         );

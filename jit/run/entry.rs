@@ -244,6 +244,20 @@ fn emit_exit(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     );
 }
 
+/// Looks for the RIP in R10 in the cache of jumps: afterwards R14 is the cache's address, R11 the number of the slot, and the
+/// host's flags say whether it is there (ZF).
+#[rustfmt::skip]
+pub(crate) fn emit_find_jump(asm: &mut impl DynasmApi, layout: &Layout) {
+    dynasm!(asm ; .arch x64
+        ; gs mov r14, [layout.jumps()]
+        ; mov r11, r10
+        ; shr r11, JumpCache::FOLD
+        ; xor r11d, r10d
+        ; and r11d, JumpCache::SLOTS as i32 - 1
+        ; cmp r10, [r14 + r11 * 8]
+    );
+}
+
 /// Finds out where a return goes on that goes where no call came from, and goes there. The target comes in R10; the site of
 /// the return in R14, for when nothing is known of the target or somebody wants attention. The guest's flags are in memory.
 #[rustfmt::skip]
@@ -254,12 +268,9 @@ fn emit_return_elsewhere(asm: &mut Asm, layout: &Layout) {
         ; cmp DWORD [r11], 0
         ; jne >away
         ; gs mov [layout.site()], r14
-        ; gs mov r14, [layout.jumps()]
-        ; mov r11, r10
-        ; shr r11, JumpCache::FOLD
-        ; xor r11d, r10d
-        ; and r11d, JumpCache::SLOTS as i32 - 1
-        ; cmp r10, [r14 + r11 * 8]
+    );
+    emit_find_jump(asm, layout);
+    dynasm!(asm ; .arch x64
         ; jne >unknown
         ; jmp QWORD [r14 + r11 * 8 + JumpCache::CODE]
         ; unknown:

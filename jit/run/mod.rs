@@ -10,6 +10,7 @@ mod refill;
 pub mod time;
 pub mod x87;
 
+pub(crate) use entry::emit_find_jump;
 pub use entry::{Gate, HostFeatures, Pages, is_intel};
 pub use memory::CodeMemory;
 

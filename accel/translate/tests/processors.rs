@@ -12,17 +12,17 @@ use std::{
     thread,
 };
 
-use dragoman_devices::{Alarm, Clock, lapic::Ipi, memory::GuestRam};
+use dragoman_devices::{lapic::Ipi, memory::GuestRam};
 use dragoman_frontend::model::CpuModel;
 use dragoman_state::{
-    Activity, Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, Port, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width,
+    Activity, Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, Port, RFlags, SegmentIndex, VcpuId, VcpuState, Width,
 };
 use dynasm::dynasm;
 use dynasmrt::{DynasmApi, DynasmLabelApi, VecAssembler, x64::X64Relocation};
 
 use crate::{
     Accelerator, CpuBus, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World,
-    interpret::Interpreter,
+    interpret::{Interpreter, tests::Hand},
     translate::{Settings, Translator},
 };
 
@@ -42,17 +42,6 @@ const FILLINGS: u32 = 4096;
 const STACKS: u64 = 0x80_0000;
 /// Where results are written to, one byte: zero where all went well.
 const RESULT: u16 = 0xf4;
-
-#[derive(Default)]
-struct Hand(AtomicU64);
-impl Clock for Hand {
-    fn now(&self) -> VmInstant {
-        VmInstant(self.0.load(Ordering::Relaxed))
-    }
-}
-impl Alarm for Hand {
-    fn wake_by(&self, _at: VmInstant) {}
-}
 
 /// A bus on which a write to [`RESULT`] stops the processor that it belongs to.
 #[derive(Default)]
