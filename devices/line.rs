@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -102,8 +102,25 @@ impl Target {
 struct Wire {
     /// Rising edges so far, shifted left by one; the present level in bit 0.
     state: AtomicU64,
-    changed: AtomicBool,
+    /// A state that all targets have learnt of, perhaps not the newest such.
+    told: AtomicU64,
     targets: Vec<Target>,
+}
+
+impl Wire {
+    /// Tells the targets what they have not learnt yet. Several threads may: what a target is told twice it has seen.
+    fn flush(&self) {
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            if self.told.load(Ordering::Acquire) == state {
+                break;
+            }
+            for target in &self.targets {
+                target.sink.with_inputs(&mut |inputs| target.replay(self.state.load(Ordering::Acquire), inputs));
+            }
+            self.told.store(state, Ordering::Release);
+        }
+    }
 }
 
 /// The driving end of a wire. Deliberately not `Clone`: a wire has one driver, and levels that two drive are ORed by
@@ -118,7 +135,6 @@ impl IrqLine {
             // One driver, locked while it drives: load and store need not be one operation.
             let next = if high { (state | 1).wrapping_add(2) } else { state & !1 };
             self.0.state.store(next, Ordering::Release);
-            self.0.changed.store(true, Ordering::Release);
         }
     }
 
@@ -159,7 +175,7 @@ impl Outputs {
     /// A wire from this chip to each of `targets`: a receiver and the number of its input.
     pub fn line(&mut self, targets: &[(Arc<dyn LineSink>, u32)]) -> IrqLine {
         let targets = targets.iter().map(|(sink, pin)| Target { sink: sink.clone(), pin: *pin, seen: AtomicU64::new(0) });
-        let wire = Arc::new(Wire { state: AtomicU64::new(0), changed: AtomicBool::new(false), targets: targets.collect() });
+        let wire = Arc::new(Wire { state: AtomicU64::new(0), told: AtomicU64::new(0), targets: targets.collect() });
         self.wires.push(wire.clone());
         IrqLine(wire)
     }
@@ -171,21 +187,16 @@ impl Outputs {
         MessageLine(mailbox)
     }
 
-    /// Lets what was set travel. The chip must not be locked by the caller.
+    /// Lets what was set travel: all of it has arrived on return, whoever set it. A processor that reads of a request in one
+    /// chip finds it at the next, too. The chip must not be locked by the caller.
     pub fn flush(&self) {
         for wire in &self.wires {
-            while wire.changed.swap(false, Ordering::AcqRel) {
-                for target in &wire.targets {
-                    target.sink.with_inputs(&mut |inputs| target.replay(wire.state.load(Ordering::Acquire), inputs));
-                }
-            }
+            wire.flush();
         }
         for mailbox in &self.mailboxes {
-            loop {
-                let next = mailbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some(message) = next else { break };
-                mailbox.sink.deliver(message);
-            }
+            // Locked while it is emptied, so that nobody takes it for empty before everything is delivered.
+            let mut waiting = mailbox.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.drain(..).for_each(|message| mailbox.sink.deliver(message));
         }
     }
 }
@@ -229,6 +240,32 @@ mod tests {
         line.set(true);
         outputs.flush();
         assert_eq!(recorder.take(), []);
+    }
+
+    #[test]
+    fn what_was_set_has_arrived_after_a_flush_whoever_else_is_at_it() {
+        /// Whoever comes first waits for the second at the gate, in the middle of its flush.
+        struct Gate(Recorder, std::sync::Barrier, AtomicU64);
+        impl LineSink for Gate {
+            fn with_inputs(&self, apply: &mut dyn FnMut(&mut dyn LineInputs)) {
+                if self.2.fetch_add(1, Ordering::SeqCst) == 0 {
+                    self.1.wait();
+                    self.1.wait();
+                }
+                self.0.with_inputs(apply);
+            }
+        }
+        let gate = Arc::new(Gate(Recorder::default(), std::sync::Barrier::new(2), AtomicU64::new(0)));
+        let mut outputs = Outputs::new();
+        let line = outputs.line(&[(gate.clone(), 3)]);
+        line.set(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| outputs.flush());
+            gate.1.wait();
+            outputs.flush();
+            assert_eq!(gate.0.take().last(), Some(&(3, true)));
+            gate.1.wait();
+        });
     }
 
     #[test]
