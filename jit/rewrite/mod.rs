@@ -457,6 +457,7 @@ impl Work<'_> {
             Plan::ReadTime => self.read_time(),
             Plan::Pause => self.pause(),
             Plan::Move | Plan::Store => self.repeated(),
+            Plan::Compare => self.compared(),
             Plan::Repeat => self.repeat(),
             Plan::InterpretLast => self.interpret_last(),
         }

@@ -71,6 +71,8 @@ pub(super) enum Plan {
     Move,
     /// REP STOS.
     Store,
+    /// REPE and REPNE with CMPS and SCAS.
+    Compare,
     /// The interpreter executes it, and the block goes on.
     Interpret,
     /// The interpreter executes it until it is done, and the block ends.
@@ -109,7 +111,7 @@ impl Step {
     pub fn ends_block(&self) -> bool {
         use Plan::*;
         matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | Repeat | InterpretLast)
-            || matches!(self.plan, SystemCall | SystemReturn | Move | Store)
+            || matches!(self.plan, SystemCall | SystemReturn | Move | Store | Compare)
             || self.ends_by_what_it_changes()
     }
 }
@@ -226,8 +228,6 @@ fn borrowed(insn: &Instruction) -> u32 {
 }
 
 fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, info: &InstructionInfo, step: &mut Step) -> Plan {
-    use Code::{Movsb_m8_m8, Movsd_m32_m32, Movsq_m64_m64, Movsw_m16_m16};
-    use Code::{Stosb_m8_AL, Stosd_m32_EAX, Stosq_m64_RAX, Stosw_m16_AX};
     if lowered.opcode != Opcode::of(insn.code()) {
         return Plan::InterpretLast; // it is refused in this mode
     }
@@ -253,17 +253,7 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         _ => return Plan::InterpretLast,
     }
     if insn.is_string_instruction() && lowered.is_repeated() {
-        let is_io = matches!(
-            insn.mnemonic(),
-            Mnemonic::Insb | Mnemonic::Insw | Mnemonic::Insd | Mnemonic::Outsb | Mnemonic::Outsw | Mnemonic::Outsd
-        );
-        return match insn.code() {
-            _ if is_io => Plan::InterpretLast,
-            _ if insn.has_segment_prefix() => Plan::Repeat,
-            Movsb_m8_m8 | Movsw_m16_m16 | Movsd_m32_m32 | Movsq_m64_m64 if has_wide_pointers(insn) => Plan::Move,
-            Stosb_m8_AL | Stosw_m16_AX | Stosd_m32_EAX | Stosq_m64_RAX if has_wide_pointers(insn) => Plan::Store,
-            _ => Plan::Repeat,
-        };
+        return repeated(insn);
     }
     match insn.mnemonic() {
         // Not left to the host: some of them are nothing on one vendor's processors only.
@@ -330,6 +320,19 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
     step.effect = Effect::of(insn);
     step.may_fault = may_fault(insn, step.memory);
     Plan::Native
+}
+
+/// What is done with a repeated string instruction.
+fn repeated(insn: &Instruction) -> Plan {
+    use Mnemonic::*;
+    let plan = match insn.mnemonic() {
+        Insb | Insw | Insd | Outsb | Outsw | Outsd => return Plan::InterpretLast,
+        Movsb | Movsw | Movsd | Movsq => Plan::Move,
+        Stosb | Stosw | Stosd | Stosq => Plan::Store,
+        Cmpsb | Cmpsw | Cmpsd | Cmpsq | Scasb | Scasw | Scasd | Scasq => Plan::Compare,
+        _ => Plan::Repeat,
+    };
+    if insn.has_segment_prefix() || !has_wide_pointers(insn) { Plan::Repeat } else { plan }
 }
 
 /// Whether the target of a direct branch can be written as a distance from the start of the page.

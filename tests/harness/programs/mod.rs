@@ -2,6 +2,7 @@
 //! than one instruction at a time must do as one that does not.
 
 mod operands;
+mod strings;
 mod templates;
 
 use iced_x86::{BlockEncoder, BlockEncoderOptions, Code, Instruction, InstructionBlock, Register};
@@ -112,13 +113,14 @@ pub(super) fn insn(made: Result<Instruction, iced_x86::IcedError>) -> Instructio
 /// What the loop does in each round.
 fn body(random: &mut Random, list: &mut List, functions: u64) {
     for _ in 0..3 + random.below(8) {
-        match random.below(8) {
+        match random.below(9) {
             0 => skip(random, list),
             1 if functions > 0 => {
                 let target = function(random.below(functions));
                 list.push(insn(Instruction::with_branch(Code::Call_rel32_64, target)));
             }
             2 => far_and_back(random, list),
+            3 => strings::repeated(random, list),
             _ => templates::straight(random, list),
         }
     }
