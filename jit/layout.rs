@@ -3,9 +3,9 @@
 //! Rule of this file: while translated code runs, the GS segment's base is that address. The guest's registers lie in the
 //! processor's state; what only translated code needs is in the [`Frame`].
 
-use std::{mem::offset_of, ops::Range};
+use std::{collections::BTreeMap, mem::offset_of, ops::Range};
 
-use dragoman_state::{GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuState};
+use dragoman_state::{GuestPhys, GuestVirt, PAGE_SIZE, RFlags, Segment, SegmentIndex, VcpuState};
 
 use crate::GuestTime;
 
@@ -141,6 +141,8 @@ pub struct Frame {
     pub exit: u64,
     /// The host address of the code that does the same for a return that the stack of returns does not know.
     pub return_elsewhere: u64,
+    /// The same for a jump to another page, of which it is not known that it is where the jump's link leads.
+    pub jump_elsewhere: u64,
     /// For each view and kind of access: the host address of the code that finds a page which the probed table does not
     /// know.
     pub refill: [[u64; RefillKind::ALL.len()]; VIEWS],
@@ -228,6 +230,7 @@ frame_offsets!(
     joint,
     distances,
     return_elsewhere,
+    jump_elsewhere,
     return_base,
     return_limit,
     time,
@@ -270,13 +273,14 @@ impl Layout {
     }
 }
 
-/// Where indirect jumps of one view went lately.
-#[repr(C)]
+/// Where jumps of one view went lately: indirect ones, and those to another page.
+///
+/// A link from one page to another is good where the target's page is known to be the one that the link was made to. So for each
+/// page of physical memory there is its *home*: the linear address at which code is known to find it.
 pub struct JumpCache {
-    /// The RIP of each slot; where it holds nothing, one that belongs in another.
-    targets: [u64; Self::SLOTS],
-    /// The host code for it.
-    code: [u64; Self::SLOTS],
+    /// What translated code reads: the RIP of each slot, where it holds nothing one that belongs in another; the host code for
+    /// each; and the complement of each page's home, zero where it has none.
+    memory: Box<[u64]>,
     /// Slots that may hold something, with the numbers of the pages that made them; all may where there are too many.
     used: Vec<(u16, u16)>,
     /// Whether any of them lies in a page that is not global.
@@ -285,6 +289,10 @@ pub struct JumpCache {
     pages: [bool; Self::PAGES],
     /// The same of regions.
     regions: [bool; Self::REGIONS],
+    /// The pages that are at home somewhere, by where that is.
+    homes: BTreeMap<u64, GuestPhys>,
+    /// Homes that are not global pages.
+    local_homes: Vec<u64>,
 }
 
 impl JumpCache {
@@ -298,13 +306,10 @@ impl JumpCache {
     const MANY: usize = 1024;
     /// The page's number is folded into the offset within the page, because what is called is aligned.
     pub(crate) const FOLD: i8 = 12;
-    pub(crate) const CODE: i32 = offset_of!(Self, code) as i32;
-
-    const EMPTY: [u64; Self::SLOTS] = {
-        let mut targets = [0; Self::SLOTS];
-        targets[0] = Self::nothing(0);
-        targets
-    };
+    /// Where the host code is, and where the homes.
+    pub(crate) const CODE: i32 = 8 * Self::SLOTS as i32;
+    const HOMES: usize = 2 * Self::SLOTS;
+    const HOMELESS: u64 = 0;
 
     /// What an empty slot holds.
     const fn nothing(slot: usize) -> u64 {
@@ -315,35 +320,95 @@ impl JumpCache {
         (target ^ target >> Self::FOLD) as usize % Self::SLOTS
     }
 
-    /// A cache that knows nothing.
-    pub fn new() -> Box<Self> {
-        let (targets, code, used) = (Self::EMPTY, [0; Self::SLOTS], Vec::with_capacity(Self::MANY));
+    /// A cache that knows nothing, for a machine whose memory ends at the physical address `end`.
+    pub fn new(end: GuestPhys) -> Box<Self> {
+        let mut memory = vec![0; Self::HOMES + end.0.div_ceil(PAGE_SIZE) as usize].into_boxed_slice();
+        memory[0] = Self::nothing(0);
+        let used = Vec::with_capacity(Self::MANY);
         let (pages, regions) = ([false; Self::PAGES], [false; Self::REGIONS]);
-        Box::new(Self { targets, code, used, has_local: false, pages, regions })
+        let (homes, local_homes) = (BTreeMap::new(), Vec::new());
+        Box::new(Self { memory, used, has_local: false, pages, regions, homes, local_homes })
     }
 
     /// What goes into [`Frame::jumps`].
     pub fn address(&mut self) -> u64 {
-        std::ptr::from_mut(self).expose_provenance() as u64
+        self.memory.as_mut_ptr().expose_provenance() as u64
     }
 
-    /// Remembers that RIP `target`, which is in a global page or not, is the host code at `code`.
-    pub fn learn(&mut self, target: u64, code: u64, is_global: bool) {
+    /// Remembers that RIP `target`, which is in a global page or not, is the host code at `code`, made of what is at the physical
+    /// address `at`.
+    pub fn learn(&mut self, target: u64, code: u64, at: GuestPhys, is_global: bool) {
         let (slot, page) = (Self::slot(target), Self::page(target));
-        self.targets[slot] = target;
-        self.code[slot] = code;
+        self.memory[slot] = target;
+        self.memory[Self::SLOTS + slot] = code;
         if self.used.len() < Self::MANY {
             self.used.push((slot as u16, page as u16));
         }
         self.has_local |= !is_global;
         self.pages[page] = true;
         self.regions[Self::region(target)] = true;
+        self.settle(target & !(PAGE_SIZE - 1), at.page(), is_global);
     }
 
     /// The code for RIP `target`, where it is known.
     pub fn find(&self, target: u64) -> Option<u64> {
         let slot = Self::slot(target);
-        (self.targets[slot] == target).then(|| self.code[slot])
+        (self.memory[slot] == target).then(|| self.memory[Self::SLOTS + slot])
+    }
+
+    /// How far from [`JumpCache::address`] the home is of the page of `at`.
+    pub(crate) fn home_offset(at: GuestPhys) -> Option<i32> {
+        i32::try_from(at.page_number()).ok()?.checked_add(Self::HOMES as i32)?.checked_mul(8)
+    }
+
+    /// Whether the page of `at` can have a home.
+    pub fn has_home(&self, at: GuestPhys) -> bool {
+        (at.page_number() as usize) < self.memory.len() - Self::HOMES && Self::home_offset(at).is_some()
+    }
+
+    /// The page at the physical address `at` is at home at `home` from now on.
+    fn settle(&mut self, home: u64, at: GuestPhys, is_global: bool) {
+        let Some(entry) = self.memory.get_mut(Self::HOMES + at.page_number() as usize) else { return };
+        if *entry == !home {
+            return;
+        }
+        *entry = !home;
+        if let Some(other) = self.homes.insert(home, at).filter(|other| *other != at) {
+            self.unsettle(home, other);
+        }
+        if !is_global {
+            self.local_homes.push(home);
+        }
+    }
+
+    fn unsettle(&mut self, home: u64, at: GuestPhys) {
+        let entry = &mut self.memory[Self::HOMES + at.page_number() as usize];
+        // It may be at home elsewhere by now.
+        if *entry == !home {
+            *entry = Self::HOMELESS;
+        }
+    }
+
+    fn unsettle_all(&mut self) {
+        for (home, at) in std::mem::take(&mut self.homes) {
+            self.unsettle(home, at);
+        }
+        self.local_homes.clear();
+    }
+
+    fn unsettle_local(&mut self) {
+        for home in std::mem::take(&mut self.local_homes) {
+            if let Some(at) = self.homes.remove(&home) {
+                self.unsettle(home, at);
+            }
+        }
+    }
+
+    fn unsettle_between(&mut self, first: u64, last: u64) {
+        while let Some((home, at)) = self.homes.range(first..=last).next().map(|(home, at)| (*home, *at)) {
+            self.homes.remove(&home);
+            self.unsettle(home, at);
+        }
     }
 
     fn page(at: u64) -> usize {
@@ -358,12 +423,19 @@ impl JumpCache {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.clear_targets();
+        self.unsettle_all();
+    }
+
+    /// Forgets everything but homes.
+    pub fn clear_targets(&mut self) {
         if self.used.len() == Self::MANY {
-            self.targets = Self::EMPTY;
+            self.memory[..Self::SLOTS].fill(0);
+            self.memory[0] = Self::nothing(0);
             self.pages = [false; Self::PAGES];
         }
         for (slot, page) in self.used.drain(..) {
-            self.targets[usize::from(slot)] = Self::nothing(usize::from(slot));
+            self.memory[usize::from(slot)] = Self::nothing(usize::from(slot));
             self.pages[usize::from(page)] = false;
         }
         self.regions = [false; Self::REGIONS];
@@ -373,13 +445,20 @@ impl JumpCache {
     /// Forgets what is in pages that are not global, and perhaps more.
     pub fn forget_local(&mut self) {
         if self.has_local {
-            self.clear();
+            self.clear_targets();
         }
+        self.unsettle_local();
     }
 
     /// Forgets what is between `start` and `last` bytes behind it.
     pub fn forget(&mut self, start: GuestVirt, last: u64) {
         let end = start.0.wrapping_add(last);
+        if start.0 <= end {
+            self.unsettle_between(start.0, end);
+        } else {
+            self.unsettle_between(start.0, u64::MAX);
+            self.unsettle_between(0, end);
+        }
         let may_hold = match last {
             0..PAGE_SIZE => self.pages[Self::page(start.0)] || self.pages[Self::page(end)],
             PAGE_SIZE..=Self::REGION => self.regions[Self::region(start.0)] || self.regions[Self::region(end)],
@@ -398,8 +477,8 @@ impl JumpCache {
     /// Forgets that RIP `target` is the host code at `code`, where that is remembered.
     pub fn forget_one(&mut self, target: u64, code: u64) {
         let slot = Self::slot(target);
-        if self.targets[slot] == target && self.code[slot] == code {
-            self.targets[slot] = Self::EMPTY[slot];
+        if self.memory[slot] == target && self.memory[Self::SLOTS + slot] == code {
+            self.memory[slot] = Self::nothing(slot);
         }
     }
 
@@ -412,8 +491,9 @@ impl JumpCache {
         if self.used.is_empty() {
             return;
         }
-        for (n, target) in self.targets.iter_mut().enumerate() {
-            if is_gone(*target, self.code[n]) {
+        let (targets, rest) = self.memory.split_at_mut(Self::SLOTS);
+        for (n, (target, code)) in targets.iter_mut().zip(rest).enumerate() {
+            if is_gone(*target, *code) {
                 *target = Self::nothing(n);
             }
         }
@@ -424,24 +504,67 @@ impl JumpCache {
 mod tests {
     use super::*;
 
+    const END: GuestPhys = GuestPhys(64 << 20);
+
+    /// Whether no slot holds anything.
+    fn is_empty(cache: &JumpCache) -> bool {
+        cache.memory[..JumpCache::SLOTS].iter().enumerate().all(|(n, target)| *target == JumpCache::nothing(n))
+    }
+
     #[test]
     fn an_empty_slot_holds_the_address_of_another() {
-        for (n, target) in JumpCache::EMPTY.iter().enumerate() {
+        for (n, target) in JumpCache::new(END).memory[..JumpCache::SLOTS].iter().enumerate() {
             assert_ne!(JumpCache::slot(*target), n);
         }
     }
 
     #[test]
     fn a_cache_forgets_few_targets_and_many() {
-        let mut cache = JumpCache::new();
+        let mut cache = JumpCache::new(END);
         for count in [1, 5, JumpCache::MANY as u64 - 1, JumpCache::MANY as u64, 20_000] {
-            (0..count).for_each(|n| cache.learn(0x40_0000 + n * 0x111, n + 1, n % 2 == 0));
+            (0..count).for_each(|n| cache.learn(0x40_0000 + n * 0x111, n + 1, GuestPhys(n * 0x111), n % 2 == 0));
             assert_eq!(cache.find(0x40_0000 + (count - 1) * 0x111), Some(count));
             cache.forget_local();
-            assert!(cache.targets == JumpCache::EMPTY || count == 1);
+            assert!(is_empty(&cache) || count == 1);
             cache.clear();
-            assert!(cache.targets == JumpCache::EMPTY && cache.pages.iter().all(|is_used| !is_used));
+            assert!(is_empty(&cache) && cache.pages.iter().all(|is_used| !is_used));
+            assert!(cache.memory[JumpCache::HOMES..].iter().all(|home| *home == JumpCache::HOMELESS));
         }
+    }
+
+    #[test]
+    fn a_page_is_at_home_where_it_was_seen_last_until_that_address_is_forgotten() {
+        const HIGH: u64 = 0xffff_ffff_8100_0000;
+        let mut cache = JumpCache::new(END);
+        let home = |cache: &JumpCache, at: u64| {
+            let complement = cache.memory[JumpCache::home_offset(GuestPhys(at)).expect("small") as usize / 8];
+            (complement != 0).then_some(!complement)
+        };
+        cache.learn(HIGH + 0x10, 1, GuestPhys(0x1010), true);
+        cache.learn(0x40_0010, 2, GuestPhys(0x2010), false);
+        cache.learn(0, 3, GuestPhys(0x3000), false);
+        assert_eq!([0x1fff, 0x2000, 0x3000, 0x4000].map(|at| home(&cache, at)), [Some(HIGH), Some(0x40_0000), Some(0), None]);
+        cache.forget_local();
+        assert_eq!([0x1000, 0x2000, 0x3000].map(|at| home(&cache, at)), [Some(HIGH), None, None]);
+
+        // Another page comes to the same address, and the first to another.
+        cache.learn(HIGH, 1, GuestPhys(0x5000), true);
+        assert_eq!([0x1000, 0x5000].map(|at| home(&cache, at)), [None, Some(HIGH)]);
+        cache.learn(0x40_0000, 1, GuestPhys(0x5000), false);
+        cache.forget(GuestVirt(HIGH), 0xfff);
+        assert_eq!(home(&cache, 0x5000), Some(0x40_0000), "its home is elsewhere");
+        cache.forget(GuestVirt(0x3f_f000), 0xfff);
+        cache.forget(GuestVirt(0x40_1000), 0xfff);
+        assert_eq!(home(&cache, 0x5000), Some(0x40_0000));
+        cache.forget(GuestVirt(0x40_0000), 0xfff);
+        assert_eq!(home(&cache, 0x5000), None);
+        cache.learn(0, 1, GuestPhys(0x6000), false);
+        cache.forget(GuestVirt(u64::MAX - 0xfff), 0x1fff);
+        assert_eq!(home(&cache, 0x6000), None, "a range may end behind the last address");
+
+        assert!(cache.has_home(GuestPhys(END.0 - 1)) && !cache.has_home(END) && !cache.has_home(GuestPhys(u64::MAX)));
+        cache.learn(0x1000, 1, END, false);
+        assert!(cache.memory[JumpCache::HOMES..].iter().all(|home| *home == JumpCache::HOMELESS));
     }
 
     #[test]

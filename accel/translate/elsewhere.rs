@@ -99,8 +99,7 @@ impl Run<'_> {
             return Next::Code(code);
         }
         self.follow(vcpu, at, true, |run, block, is_global| {
-            run.jumps[view].learn(at, block.from_jump, is_global);
-            block.jumped_to(at);
+            run.learn(view, at, block, is_global);
             block.with_saved_flags
         })
     }

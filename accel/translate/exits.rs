@@ -20,7 +20,7 @@ impl Exits {
         *match kind {
             SiteKind::Interpret => &mut self.interpreted,
             SiteKind::Repeat => &mut self.repeated,
-            SiteKind::Link { .. } | SiteKind::Return { .. } => &mut self.unlinked,
+            SiteKind::Link { .. } | SiteKind::Return { .. } | SiteKind::Far { .. } => &mut self.unlinked,
             SiteKind::Jump { .. } => &mut self.jumps,
             SiteKind::Attend { .. } => &mut self.attention,
             SiteKind::Tail { .. } => &mut self.interpreted,

@@ -51,7 +51,7 @@ impl Run<'_> {
         }
         if !is_only_user {
             // Another processor may have been the first to forget them.
-            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
+            self.jumps.iter_mut().for_each(|jumps| jumps.clear_targets());
         } else if !stale.is_empty() {
             stale.sort_unstable();
             self.jumps.iter_mut().for_each(|jumps| jumps.forget_code(&stale));

@@ -40,6 +40,8 @@ pub(super) enum Arrival<'a> {
     Tail(u64),
     /// At this RIP, to which the exit at the site with this number can lead straight; whether to a block with groups.
     Linkable(u64, u32, bool),
+    /// At this RIP in another page, to which the exit at the site with this number can lead straight.
+    Far(u64, u32),
     /// At this RIP, by an indirect jump.
     Jump(u64),
 }
@@ -126,7 +128,7 @@ impl<'a> Run<'a> {
                 vcpu.cpu.load_flags();
                 return vcpu.run_block(1);
             }
-            Arrival::Linkable(..) | Arrival::Jump(_) => BlockEnd::Done,
+            Arrival::Linkable(..) | Arrival::Far(..) | Arrival::Jump(_) => BlockEnd::Done,
             Arrival::Interpret(place) | Arrival::LoadX87(place) => match self.interpret(vcpu, &place) {
                 Next::Code(_) | Next::Interpret => BlockEnd::Done,
                 Next::Leave(end) => end,
@@ -178,19 +180,35 @@ impl<'a> Run<'a> {
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
             Arrival::Tail(_) => Next::Interpret,
             Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
-                run.code.cache.link(run.regions, number, &block.key);
+                run.code.cache.link(run.regions, number, &block.key, true);
                 block.with_saved_flags
             }),
+            Arrival::Far(at, number) => {
+                let (view, is_alone) = (vcpu.cpu.view as usize, vcpu.cpu.frame.is_alone != 0);
+                vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
+                self.follow(vcpu, at, true, |run, block, is_global| {
+                    run.learn(view, at, block, is_global);
+                    if run.jumps[view].has_home(block.key.at) {
+                        run.code.cache.link(run.regions, number, &block.key, is_alone);
+                    }
+                    block.with_saved_flags
+                })
+            }
             Arrival::Jump(at) => {
                 let view = vcpu.cpu.view as usize;
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 self.follow(vcpu, at, true, |run, block, is_global| {
-                    run.jumps[view].learn(at, block.from_jump, is_global);
-                    block.jumped_to(at);
+                    run.learn(view, at, block, is_global);
                     block.with_saved_flags
                 })
             }
         }
+    }
+
+    /// Remembers that `block` is at RIP `at`, in a page that is global or not, for jumps through `view`.
+    pub(super) fn learn(&mut self, view: usize, at: u64, block: &Translated, is_global: bool) {
+        self.jumps[view].learn(at, block.from_jump, block.key.at, is_global);
+        block.jumped_to(at);
     }
 
     /// Brings the state up to date where translated code was left, and says where that is.
@@ -228,8 +246,9 @@ impl<'a> Run<'a> {
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 Arrival::Linkable(at, number, true)
             }
-            SiteKind::Jump { moved } => {
+            SiteKind::Far { .. } | SiteKind::Jump { .. } => {
                 let at = vcpu.cpu.frame.target;
+                let moved = place.site.kind.moved();
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {
                     let rsp = &mut vcpu.cpu.state.gpr[Gpr::RSP];
                     *rsp = rsp.wrapping_sub(i64::from(moved) as u64);
@@ -237,10 +256,11 @@ impl<'a> Run<'a> {
                     *executed = executed.wrapping_sub(place.counts().into());
                     return Arrival::Interpret(place);
                 }
-                Arrival::Jump(at)
+                if matches!(place.site.kind, SiteKind::Far { .. }) { Arrival::Far(at, number) } else { Arrival::Jump(at) }
             }
         };
-        let (Arrival::At(at) | Arrival::Tail(at) | Arrival::Linkable(at, ..) | Arrival::Jump(at)) = arrival else {
+        let (Arrival::At(at) | Arrival::Tail(at) | Arrival::Linkable(at, ..) | Arrival::Far(at, _) | Arrival::Jump(at)) = arrival
+        else {
             return arrival;
         };
         vcpu.cpu.state.rip = at;

@@ -12,7 +12,7 @@ use dragoman_jit::{
     rewrite::{HostInstructions, Rewriter},
     run::time,
 };
-use dragoman_state::{VcpuId, VcpuState};
+use dragoman_state::{GuestPhys, VcpuId, VcpuState};
 
 use super::{
     Settings,
@@ -61,7 +61,8 @@ impl TranslatedVcpu {
         if time::has_steady_ticks() {
             inner.cpu.frame.time = GuestTime::steady();
         }
-        let mut jumps = [JumpCache::new(), JumpCache::new(), JumpCache::new()];
+        let end = inner.cpu.context.ram.ranges().map(|(first, length)| GuestPhys(first.0 + length)).max();
+        let mut jumps: [_; 3] = std::array::from_fn(|_| JumpCache::new(end.unwrap_or_default()));
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
         let (regions, jumps_mode) = (code.cache.view(), Mode::default());
         let splits = Splits::default();

@@ -128,9 +128,11 @@ impl<P> Left<'_, P> {
             | SiteKind::LoadX87
             | SiteKind::Tail { .. }
             | SiteKind::Link { is_grouped: false, .. } => from,
-            SiteKind::Link { .. } | SiteKind::Return { .. } | SiteKind::Attend { .. } | SiteKind::Jump { .. } => {
-                from.saturating_sub(1)
-            }
+            SiteKind::Link { .. }
+            | SiteKind::Return { .. }
+            | SiteKind::Attend { .. }
+            | SiteKind::Far { .. }
+            | SiteKind::Jump { .. } => from.saturating_sub(1),
         }
     }
 

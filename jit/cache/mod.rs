@@ -2,7 +2,8 @@
 //! it is written or when their room is needed.
 //!
 //! Rule of this folder: a block is found by physical address, mode and view, so it serves every address space that maps
-//! its page. Links are made within a page only: there the way from one block to the next is the same in each of them.
+//! its page. Within a page the way from one block to the next is the same in each of them; a link to another page is good where
+//! code finds that the page is mapped where the link leads.
 //! Readers take no lock; what changes is under one. Code that was forgotten stays where it is until its region is used
 //! again: another processor may still be running there, and leaves it at its next exit.
 
@@ -31,6 +32,7 @@ pub use region::View;
 use region::{Division, Region};
 
 use crate::{
+    JumpCache,
     rewrite::{Site, SiteKind, Translation},
     run::CodeMemory,
 };
@@ -245,28 +247,49 @@ impl<P> CodeCache<P> {
         view.block(id).ok_or(Refused::Stale)
     }
 
-    /// Has the exit at the site numbered `number` go straight to the block of `target` from now on.
-    pub fn link(&self, view: &View<P>, number: u32, target: &Key) {
+    /// Has the exit at the site numbered `number` go straight to the block of `target` from now on. Where that is in another page,
+    /// it must be one that has a home in the [`JumpCache`]s of whoever runs the code; an exit that led to a third page is left as it
+    /// is unless the caller `is_alone`: nobody else may be in any code.
+    pub fn link(&self, view: &View<P>, number: u32, target: &Key, is_alone: bool) {
         let mut guarded = self.lock();
         let Some(left) = view.left_at(number).filter(|_| self.is_current(view)) else { return };
         if !left.can_be_linked() {
             return;
         }
         let Left { block, site } = left;
-        let (SiteKind::Link { exit, .. } | SiteKind::Return { exit }) = site.kind else { return };
+        let (SiteKind::Link { exit, .. } | SiteKind::Return { exit } | SiteKind::Far { exit, .. }) = site.kind else { return };
         let is_target = |id| view.block(id).is_some_and(|block| block.key == *target && block.is_known());
         let Some(to) = self.index.find(target, is_target) else { return };
         let entry = view.block(to).and_then(|target| target.entry(block.exits.get(usize::from(exit))?));
         let (from, Some(entry)) = (number >> Site::BITS, entry) else { return };
         // There are none of a block that was forgotten.
         match guarded.links(from).and_then(|links| links.out.get_mut(usize::from(exit))) {
-            Some(out @ None) => *out = Some(to),
-            Some(Some(_)) | None => return,
+            Some(out @ None) if self.requires_home(block, exit, target.at, is_alone) => *out = Some(to),
+            Some(_) | None => return,
         }
         if let Some(links) = guarded.links(to) {
             links.from.push((from, exit));
             self.point(block, exit, entry);
         }
+    }
+
+    /// Has the code of an exit that is not linked, where it leads to another page, look whether the page of `at` is where it leads;
+    /// whether it does. While others may be in the code, it looks for one page for good: they could be between the look and the
+    /// jump.
+    fn requires_home(&self, block: &Block<P>, exit: u8, at: GuestPhys, is_alone: bool) -> bool {
+        let exit = block.exits[usize::from(exit)];
+        if exit.home == 0 {
+            return true;
+        }
+        let place = block.place + exit.patch as usize - usize::from(exit.home);
+        let Some(home) = JumpCache::home_offset(at) else { return false };
+        let mut known = [0; 4];
+        self.memory.read(place, &mut known);
+        let known = i32::from_le_bytes(known);
+        if known != home && (known == 0 || is_alone) {
+            self.memory.patch(place, home as u32);
+        }
+        known == home || known == 0 || is_alone
     }
 
     /// Lets an exit lead to `address`.

@@ -38,6 +38,7 @@ fn jump(target: i32, flags: FlagHome) -> Translation {
             patch: 4,
             stub,
             way: if flags == FlagHome::Host { Way::HostFlags } else { Way::SavedFlags },
+            home: 0,
             told: 0,
         }],
         rows: Vec::new(),
@@ -74,7 +75,7 @@ fn a_link_is_made_to_the_way_in_that_fits_the_flags_and_taken_back_with_its_targ
     let target = put(&cache, &view, 0x1020, jump(0x20, FlagHome::Both), "c");
     let stub = leads_to(&memory, host);
     for block in [host, saved, target] {
-        cache.link(&view, number(&memory, block), &key(0x1020));
+        cache.link(&view, number(&memory, block), &key(0x1020), true);
     }
     assert_eq!(leads_to(&memory, host), target.with_host_flags);
     assert_eq!(leads_to(&memory, saved), target.with_saved_flags);
@@ -86,7 +87,7 @@ fn a_link_is_made_to_the_way_in_that_fits_the_flags_and_taken_back_with_its_targ
     let left = view.left_at(number(&memory, target)).expect("another processor may still be in it");
     assert_eq!(left.block.payload, "c");
     assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "nor does it lead anywhere");
-    cache.link(&view, number(&memory, target), &key(0x1000));
+    cache.link(&view, number(&memory, target), &key(0x1000), true);
     assert_eq!(leads_to(&memory, target), target.base + u64::from(target.exits[0].stub), "ever again");
     assert_eq!(cache.counts().invalidated, 1);
 }
@@ -153,7 +154,7 @@ fn the_region_that_was_filled_longest_ago_is_used_again_and_its_blocks_are_gone_
         for n in 0.. {
             let before = jump(at as i32 - 16, FlagHome::Host);
             match cache.insert(view, key(at), 16, before, (), cache.overwrites()) {
-                Ok(block) => cache.link(view, number(&memory, block), &key(at.wrapping_sub(16))),
+                Ok(block) => cache.link(view, number(&memory, block), &key(at.wrapping_sub(16)), true),
                 Err(refused) => {
                     assert_eq!(refused, Refused::Full);
                     return n;

@@ -1,4 +1,8 @@
-//! Jumps: within the page to a block that can be linked, elsewhere through the jump cache.
+//! Jumps: to fixed targets by links between blocks, to others through the cache of jumps.
+//!
+//! Rule of this file: a link within a page is good wherever the page is mapped. One to another page is good where that page is
+//! at home ([`JumpCache`]) at the target's address, which is looked at on each way along it. Where it is not, the target is looked
+//! for as that of an indirect jump is.
 
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
@@ -101,7 +105,7 @@ impl Work<'_> {
 
     /// Jumps to `target`, an offset from the page's first byte, having added `moved` to RSP. On the way back somebody may
     /// want attention: a loop must not keep others out.
-    pub(super) fn go_on_at(&mut self, target: i32, moved: i32) {
+    pub(super) fn go_on_at(&mut self, target: i32, moved: i8) {
         if (0..self.next_offset()).contains(&target) {
             self.attend(target);
         }
@@ -117,7 +121,7 @@ impl Work<'_> {
         self.original().near_branch_target() as i32 + i32::from(self.source.page_offset)
     }
 
-    fn leave_to(&mut self, target: i32, moved: Option<i32>) {
+    fn leave_to(&mut self, target: i32, moved: Option<i8>) {
         if (0..PAGE).contains(&target) {
             if self.flags.memory {
                 return self.link_to(target, true);
@@ -130,9 +134,84 @@ impl Work<'_> {
             }
             return;
         }
-        let page = self.layout.page();
-        dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
-        self.jump_to_r10(moved);
+        let offset = target.rem_euclid(PAGE);
+        match target.checked_sub(offset) {
+            Some(distance) => self.leave_page(distance, offset, moved),
+            None => {
+                let page = self.layout.page();
+                dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
+                self.jump_to_r10(moved.map(i32::from));
+            }
+        }
+    }
+
+    /// A jump to the block at `offset` in the page at `distance` from this one. R14 becomes the address of the cache of jumps;
+    /// its word for the target's page is the complement of where that page is known to be. On the way back somebody may want
+    /// attention.
+    fn leave_page(&mut self, distance: i32, offset: i32, moved: Option<i8>) {
+        debug_assert!(!self.flags.is_told, "flags are told of only until an instruction replaces them, and before jumps");
+        let exit = self.out.exits.len();
+        let (page, jumps) = (self.layout.page(), self.layout.jumps());
+        let is_saved = self.flags.memory || !self.flags.host;
+        if is_saved {
+            self.leave_flags_in_memory();
+        }
+        let told = if is_saved { 0 } else { self.tell_recipe() };
+        let flags = std::mem::replace(&mut self.flags, Flags::MEMORY);
+        let site = self.site(SiteKind::Far { exit: exit as u8, moved });
+        self.flags = flags;
+        dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + distance] ; gs mov r14, [jumps]);
+        let attention = (distance < 0).then(|| self.layout.attention());
+        let (home, ways) = if is_saved {
+            let wanted = attention.map(|attention| {
+                dynasm!(self.code ; .arch x64 ; gs mov r11, [attention] ; cmp DWORD [r11], 0 ; .bytes [0x0fu8, 0x85]); // JNE
+                self.code.displacement()
+            });
+            dynasm!(self.code ; .arch x64 ; lea r11, [r10 + 1]);
+            self.code.align_end(7);
+            self.code.extend([0x4d, 0x03, 0x9e]); // ADD R11, [R14 + home]
+            let home = self.code.displacement();
+            self.code.extend([0x0f, 0x85]); // JNE
+            (home, [wanted, Some(self.code.displacement())])
+        } else {
+            // Without touching a flag: JRCXZ over a jump.
+            dynasm!(self.code ; .arch x64 ; mov r11, rcx);
+            let wanted = attention.map(|attention| {
+                dynasm!(self.code ; .arch x64 ; gs mov rcx, [attention] ; mov ecx, [rcx] ; .bytes [0xe3u8, 5, 0xe9]);
+                self.code.displacement()
+            });
+            self.code.align_end(7);
+            self.code.extend([0x49, 0x8b, 0x8e]); // MOV RCX, [R14 + home]
+            let home = self.code.displacement();
+            dynasm!(self.code ; .arch x64 ; lea rcx, [rcx + r10 + 1] ; .bytes [0xe3u8, 5, 0xe9]);
+            (home, [wanted, Some(self.code.displacement())])
+        };
+        for jump in ways.into_iter().flatten() {
+            self.detour(jump, DetourKind::Far { site, exit, offset });
+        }
+        if !is_saved {
+            dynasm!(self.code ; .arch x64 ; mov rcx, r11);
+        }
+        dynasm!(self.code ; .arch x64 ; gs mov [page], r10);
+        self.code.align_end(5);
+        self.code.push(0xe9);
+        let patch = self.code.displacement();
+        let way = if is_saved { Way::SavedFlags } else { Way::HostFlags };
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way, home: (patch - home) as u8, told });
+    }
+
+    /// Goes on at `offset` in the page whose address is in R10, where `exit` is not known to lead. Where the flags are in the
+    /// host's, RCX is in R11.
+    pub(super) fn look_elsewhere(&mut self, site: u8, exit: usize, offset: i32) {
+        self.out.exits[exit].stub = self.here();
+        if !self.flags.memory {
+            dynasm!(self.code ; .arch x64 ; mov rcx, r11);
+            self.save_flags();
+        }
+        let elsewhere = self.layout.jump_elsewhere();
+        dynasm!(self.code ; .arch x64 ; lea r10, [r10 + offset]);
+        self.site_number(site, 14);
+        dynasm!(self.code ; .arch x64 ; gs jmp QWORD [elsewhere]);
     }
 
     /// A jump to the block at `target`, with accesses grouped there or not.
@@ -184,7 +263,7 @@ impl Work<'_> {
             (Flags { memory: true, .. }, _) => Way::SavedFlags,
             _ => Way::HostFlags,
         };
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way, told: 0 });
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way, home: 0, told: 0 });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 

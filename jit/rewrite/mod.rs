@@ -110,12 +110,31 @@ pub enum SiteKind {
         /// As above.
         target: i32,
     },
+    /// The code goes on in another page, at the RIP in [`Frame::target`](crate::Frame::target), in a block that is to be found;
+    /// the exit can then be linked.
+    Far {
+        /// Which of the block's exits it is.
+        exit: u8,
+        /// As in [`SiteKind::Jump`].
+        moved: Option<i8>,
+    },
     /// The code goes on at the RIP in [`Frame::target`](crate::Frame::target), in a block that is to be found.
     Jump {
         /// What the instruction, a jump, has added to RSP: to be taken back where the target turns out to be none, and the
         /// instruction is executed again to say so. `None` where the code ran into its end.
         moved: Option<i32>,
     },
+}
+
+impl SiteKind {
+    /// What an instruction that jumps elsewhere has added to RSP.
+    pub fn moved(self) -> Option<i32> {
+        match self {
+            Self::Far { moved, .. } => moved.map(i32::from),
+            Self::Jump { moved } => moved,
+            _ => None,
+        }
+    }
 }
 
 /// A place where translated code is left.
@@ -163,6 +182,9 @@ pub struct Exit {
     pub stub: u32,
     /// Which of a block's ways in it takes.
     pub way: Way,
+    /// Where it leads to another page: how many bytes before `patch` the code holds, as 32 bits, where in the
+    /// [`JumpCache`](crate::JumpCache) the home is of the target's page. Zero until it is linked, and zero here otherwise.
+    pub home: u8,
     /// Where the flags are in the host's, and whoever takes over is told on this way how they follow from registers: from
     /// which, a bit for each. None otherwise.
     pub told: u16,
@@ -362,6 +384,8 @@ enum DetourKind {
     FullStack(usize),
     /// A return to where no call came from lately.
     UnknownReturn,
+    /// A jump to another page, of which it is not known that the exit leads there.
+    Far { site: u8, exit: usize, offset: i32 },
 }
 
 /// A site whose code is yet to be placed.
@@ -556,17 +580,23 @@ impl Work<'_> {
         }
     }
 
+    fn take_detour(&mut self, detour: Detour) {
+        self.code.land(detour.jump);
+        (self.number, self.flags, self.pointer) = (detour.number, detour.flags, detour.pointer);
+        match detour.kind {
+            DetourKind::Branch(target) => self.go_on_at(target, 0),
+            DetourKind::FallOut => self.fall_out(),
+            DetourKind::Ungrouped(miss) => self.refill_group(&miss),
+            DetourKind::FullStack(back) => self.empty_returns(back),
+            DetourKind::UnknownReturn => self.return_elsewhere(),
+            DetourKind::Far { site, exit, offset } => self.look_elsewhere(site, exit, offset),
+        }
+    }
+
     fn finish(mut self) -> Translation {
-        for detour in std::mem::take(&mut self.detours) {
-            self.code.land(detour.jump);
-            (self.number, self.flags, self.pointer) = (detour.number, detour.flags, detour.pointer);
-            match detour.kind {
-                DetourKind::Branch(target) => self.go_on_at(target, 0),
-                DetourKind::FallOut => self.fall_out(),
-                DetourKind::Ungrouped(miss) => self.refill_group(&miss),
-                DetourKind::FullStack(back) => self.empty_returns(back),
-                DetourKind::UnknownReturn => self.return_elsewhere(),
-            }
+        // Some have detours of their own.
+        while !self.detours.is_empty() {
+            std::mem::take(&mut self.detours).into_iter().for_each(|detour| self.take_detour(detour));
         }
         for (site, n, place) in std::mem::take(&mut self.resumes) {
             let (here, at) = (self.here(), self.layout.gpr(n));

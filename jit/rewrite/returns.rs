@@ -39,7 +39,7 @@ impl Work<'_> {
         let exit = self.out.exits.len();
         let site = self.site(SiteKind::Return { exit: exit as u8 });
         let patch = self.code.displacement();
-        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way: Way::Jump, told: 0 });
+        self.out.exits.push(Exit { patch: patch as u32, stub: 0, way: Way::Jump, home: 0, told: 0 });
         self.stubs.push(Stub { site, jumps: vec![patch], exit: Some(exit) });
     }
 

@@ -77,6 +77,7 @@ pub struct Gate<P> {
     enter: extern "sysv64" fn(code: u64),
     exit: u64,
     return_elsewhere: u64,
+    jump_elsewhere: u64,
     refill: [[u64; RefillKind::ALL.len()]; VIEWS],
     size: usize,
     processor: PhantomData<fn(&mut P)>,
@@ -94,7 +95,7 @@ impl<P: Pages> Gate<P> {
         emit_exit(&mut asm, layout, host);
         asm.align(16, 0xcc);
         let elsewhere = asm.offset().0;
-        emit_return_elsewhere(&mut asm, layout);
+        let jump_elsewhere = emit_return_elsewhere(&mut asm, layout);
         asm.align(16, 0xcc);
         let fault = asm.offset().0;
         emit_fault(&mut asm, layout);
@@ -113,8 +114,8 @@ impl<P: Pages> Gate<P> {
         let address = with_exposed_provenance::<()>(base as usize + enter);
         // SAFETY: the code there keeps to the calling convention, takes an address and returns nothing.
         let enter = unsafe { transmute::<*const (), extern "sysv64" fn(u64)>(address) };
-        let (exit, return_elsewhere) = (base + exit as u64, base + elsewhere as u64);
-        Ok(Self { memory, enter, exit, return_elsewhere, refill, size: code.len(), processor: PhantomData })
+        let [exit, return_elsewhere, jump_elsewhere] = [exit, elsewhere, jump_elsewhere].map(|place| base + place as u64);
+        Ok(Self { memory, enter, exit, return_elsewhere, jump_elsewhere, refill, size: code.len(), processor: PhantomData })
     }
 
     /// How many bytes at the start of its memory the gate takes.
@@ -131,6 +132,7 @@ impl<P: Pages> Gate<P> {
     pub fn equip(&self, frame: &mut Frame) {
         frame.exit = self.exit;
         frame.return_elsewhere = self.return_elsewhere;
+        frame.jump_elsewhere = self.jump_elsewhere;
         frame.refill = self.refill;
         frame.walk = walk::<P> as *const () as u64;
     }
@@ -260,10 +262,12 @@ pub(crate) fn emit_find_jump(asm: &mut impl DynasmApi, layout: &Layout) {
 
 /// Finds out where a return goes on that goes where no call came from, and goes there. The target comes in R10; the site of
 /// the return in R14, for when nothing is known of the target or somebody wants attention. The guest's flags are in memory.
+/// Returns where the code begins that does the same for a jump.
 #[rustfmt::skip]
-fn emit_return_elsewhere(asm: &mut Asm, layout: &Layout) {
+fn emit_return_elsewhere(asm: &mut Asm, layout: &Layout) -> usize {
+    dynasm!(asm ; .arch x64 ; gs mov rsp, [layout.return_base()]);
+    let jump = asm.offset().0;
     dynasm!(asm ; .arch x64
-        ; gs mov rsp, [layout.return_base()]
         ; gs mov r11, [layout.attention()]
         ; cmp DWORD [r11], 0
         ; jne >away
@@ -280,6 +284,7 @@ fn emit_return_elsewhere(asm: &mut Asm, layout: &Layout) {
         ; mov r11, r14
         ; gs jmp QWORD [layout.exit()]
     );
+    jump
 }
 
 /// Leaves after a host fault; the address of the instruction is in R11.

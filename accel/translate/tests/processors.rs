@@ -27,8 +27,8 @@ use crate::{
 };
 
 const RAM: u64 = 16 << 20;
-const TABLES: u64 = 0x1000;
-const PROGRAM: u64 = 0x10_0000;
+pub(super) const TABLES: u64 = 0x1000;
+pub(super) const PROGRAM: u64 = 0x10_0000;
 /// Functions that any processor changes under a lock: one every 64 bytes.
 const SHARED: u64 = 0x20_0000;
 /// The lock of each, and the number that it is to return.
@@ -41,11 +41,11 @@ const FILLING: u64 = 0x30_0000;
 const FILLINGS: u32 = 4096;
 const STACKS: u64 = 0x80_0000;
 /// Where results are written to, one byte: zero where all went well.
-const RESULT: u16 = 0xf4;
+pub(super) const RESULT: u16 = 0xf4;
 
 /// A bus on which a write to [`RESULT`] stops the processor that it belongs to.
 #[derive(Default)]
-struct Bus {
+pub(super) struct Bus {
     result: Mutex<Option<u32>>,
     stop: StopToken,
     handle: OnceLock<Arc<dyn VcpuHandle>>,
@@ -71,12 +71,13 @@ impl CpuBus for Bus {
     fn send(&self, _sender: VcpuId, _ipi: Ipi) {}
 }
 
-/// Memory with the programs, and the first 16 MiB mapped where they are.
+/// Memory with the programs.
 fn memory(rounds: u32) -> Arc<GuestRam> {
     with_program(&program(rounds))
 }
 
-fn with_program(program: &[u8]) -> Arc<GuestRam> {
+/// Memory with `program`, mapped where it is, all 16 MiB of it.
+pub(super) fn sixteen_mib(program: &[u8]) -> Arc<GuestRam> {
     let ram = Arc::new(GuestRam::new(RAM).expect("small"));
     let put = |at: u64, bytes: &[u8]| ram.write(GuestPhys(at), bytes).expect("RAM");
     put(TABLES, &(TABLES + 0x1003).to_le_bytes());
@@ -85,6 +86,12 @@ fn with_program(program: &[u8]) -> Arc<GuestRam> {
         put(TABLES + 0x2000 + 8 * n, &(n << 21 | 0x83).to_le_bytes());
     }
     put(PROGRAM, program);
+    ram
+}
+
+fn with_program(program: &[u8]) -> Arc<GuestRam> {
+    let ram = sixteen_mib(program);
+    let put = |at: u64, bytes: &[u8]| ram.write(GuestPhys(at), bytes).expect("RAM");
     for n in 0..16 {
         put(SHARED + 64 * n, &RETURNS_A_SUM);
         put(OWN + 64 * n, &RETURNS_A_SUM);
@@ -227,7 +234,7 @@ fn seed(n: u64) -> u64 {
 }
 
 /// A processor of `engine` in 64-bit mode at the program.
-fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, world: &Arc<World>) -> (Box<dyn Vcpu>, Arc<Bus>) {
+pub(super) fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, world: &Arc<World>) -> (Box<dyn Vcpu>, Arc<Bus>) {
     let (bus, clock) = (Arc::new(Bus::default()), Arc::new(Hand::default()));
     let context = VcpuContext {
         bus: bus.clone(),
@@ -264,7 +271,7 @@ fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, world: &Arc<
 }
 
 /// Runs the program; the sum that it ends with.
-fn run(vcpu: &mut dyn Vcpu, bus: &Bus) -> u64 {
+pub(super) fn run(vcpu: &mut dyn Vcpu, bus: &Bus) -> u64 {
     let end = vcpu.run(&bus.stop).expect("no error of ours");
     assert_eq!(end, ExitReason::Stopped);
     assert_eq!(*bus.result.lock().expect("not poisoned"), Some(0));
@@ -272,7 +279,7 @@ fn run(vcpu: &mut dyn Vcpu, bus: &Bus) -> u64 {
     state.gpr[Gpr::R15]
 }
 
-fn counter(vcpu: &dyn Vcpu, name: &str) -> u64 {
+pub(super) fn counter(vcpu: &dyn Vcpu, name: &str) -> u64 {
     vcpu.counters().into_iter().find(|(other, _)| *other == name).expect("it is counted").1
 }
 
