@@ -1,12 +1,15 @@
-//! Groups of accesses off one base register: one probe for all of them.
+//! Groups of accesses off one base: one probe for all of them.
 //!
-//! Rule of this file: a group's first instruction, its leader, finds the whole range that the group accesses, in one page;
-//! the others add the distance from guest to host address that it left behind. A group is over where its base is written in
+//! Rule of this file: a group's first instruction, its leader, finds the whole range that the group accesses, in one page. Where
+//! the base is a register of the host's, the others add the distance from guest to host address that it left behind; where it is a
+//! sum, they find the host address of the range's start there. A group is over where its base is written in
 //! a way that is not known, and where the code could be left and come back: what the leader found is good for one way
 //! through the block. Where a leader does not find its range, the block goes on in a copy of itself without groups, so no
 //! access that may never be made faults, and each that does faults alone.
 
-use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+
+use dragoman_state::PAGE_SIZE;
 
 use super::{
     plan::{Plan, Step},
@@ -19,7 +22,16 @@ pub(crate) const LONGEST: i64 = 512;
 pub(super) const SLOTS: u8 = 4;
 const RSP: u8 = 4;
 
-/// Where a group's distance from guest to host address is.
+/// What the displacements of a group's accesses are added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// A register of the guest's that is one of the host's.
+    Register(u8),
+    /// The base of a segment, if it is not zero, a register, and a register multiplied. The first register may be RIP.
+    Sum { segment: Register, base: Register, index: Register, scale: u32 },
+}
+
+/// Where a group's distance from guest to host address is, or its host address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Distance {
     /// In R14.
@@ -31,8 +43,8 @@ pub(super) enum Distance {
 /// Accesses off one base register.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
-    /// The guest's register that all of them add to.
-    pub base: u8,
+    /// What all of them add to.
+    pub base: Base,
     /// Where the range begins: its distance from what the base holds at the leader.
     pub low: i32,
     /// How long it is.
@@ -49,6 +61,8 @@ pub(super) struct Group {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     pub group: Group,
+    /// How far from the range's start its access begins.
+    pub offset: i32,
     /// It finds the range for the others.
     pub is_leader: bool,
 }
@@ -57,14 +71,14 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     all: Vec<Group>,
-    /// For each instruction: its group.
-    of: Vec<Option<usize>>,
+    /// For each instruction: its group, and where its access begins: its distance from what the base holds at the leader.
+    of: Vec<Option<(usize, i64)>>,
 }
 
 impl Groups {
     /// Those of a block.
-    pub fn of(steps: &[Step], originals: &[Instruction]) -> Self {
-        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0 };
+    pub fn of(steps: &[Step], originals: &[Instruction], page_offset: u16) -> Self {
+        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0, page_offset };
         let mut of = Vec::with_capacity(steps.len());
         for (n, (step, insn)) in steps.iter().zip(originals).enumerate() {
             of.push(search.step(n, step, insn));
@@ -76,8 +90,9 @@ impl Groups {
 
     /// The part of instruction `n`.
     pub fn member(&self, n: usize) -> Option<Member> {
-        let group = self.all[self.of.get(n).copied().flatten()?];
-        Some(Member { group, is_leader: group.first == n })
+        let (group, start) = self.of.get(n).copied().flatten()?;
+        let group = self.all[group];
+        Some(Member { group, offset: (start - i64::from(group.low)) as i32, is_leader: group.first == n })
     }
 
     /// Whether some group's distance is needed after instruction `n`, which was found before.
@@ -96,15 +111,17 @@ impl Groups {
     fn settle(&mut self) {
         let mut order: Vec<usize> = (0..self.all.len()).filter(|n| self.all[*n].members > 1).collect();
         order.sort_by_key(|n| std::cmp::Reverse(self.all[*n].members));
-        let places = std::iter::once(Distance::Register).chain((0..SLOTS).map(Distance::Slot));
-        let places: Vec<Distance> = places.collect();
+        let register = std::iter::once(Distance::Register);
+        let places: Vec<Distance> = register.chain((0..SLOTS).map(Distance::Slot)).collect();
         let mut settled: Vec<Group> = Vec::new();
         for n in order {
             let group = self.all[n];
             let is_free = |place: &&Distance| {
                 settled.iter().all(|other| other.distance != **place || other.last < group.first || group.last < other.first)
             };
-            match places.iter().find(is_free) {
+            // An address is used as often in a slot, and R14 is worth more to others.
+            let is_sum = matches!(group.base, Base::Sum { .. });
+            match places.iter().skip(is_sum.into()).find(is_free) {
                 Some(place) => {
                     self.all[n].distance = *place;
                     settled.push(self.all[n]);
@@ -113,7 +130,7 @@ impl Groups {
             }
         }
         for of in &mut self.of {
-            *of = of.filter(|n| self.all[*n].members > 1);
+            *of = of.filter(|(n, _)| self.all[*n].members > 1);
         }
     }
 }
@@ -131,40 +148,41 @@ struct Search {
     found: Vec<Group>,
     open: Vec<Open>,
     branches: u32,
+    page_offset: u16,
 }
 
-/// An access off a base register.
+/// An access off a base.
 struct Access {
-    base: u8,
+    base: Base,
     offset: i64,
     size: u32,
     is_write: bool,
 }
 
 impl Search {
-    fn step(&mut self, n: usize, step: &Step, insn: &Instruction) -> Option<usize> {
+    fn step(&mut self, n: usize, step: &Step, insn: &Instruction) -> Option<(usize, i64)> {
         if !keeps_distances(step, insn) {
             self.open.clear();
         }
-        let group = access(step, insn).map(|access| self.join(n, &access));
-        for open in &mut self.open {
-            let base = self.found[open.group].base;
-            if step.written & 1 << base != 0 {
-                match moved(step, insn, base) {
-                    Some(by) => open.moved += by,
-                    None => open.moved = i64::MAX,
+        let group = access(step, insn, self.page_offset).map(|access| self.join(n, &access));
+        self.open.retain_mut(|open| {
+            let by = match self.found[open.group].base {
+                Base::Register(base) => moved(step, insn, base),
+                Base::Sum { base, index, scale, .. } => {
+                    moved_by(step, insn, base, 1).and_then(|by| by.checked_add(moved_by(step, insn, index, scale)?))
                 }
-            }
-        }
-        self.open.retain(|open| open.moved.abs() < 1 << 30);
+            };
+            open.moved = by.and_then(|by| open.moved.checked_add(by)).unwrap_or(i64::MAX);
+            open.moved.unsigned_abs() < 1 << 30
+        });
         if step.plan == Plan::Branch {
             self.branches += 1;
         }
         group
     }
 
-    /// Adds an access to the group of its base; to a new one where it does not fit.
-    fn join(&mut self, n: usize, access: &Access) -> usize {
+    /// Adds an access to the group of its base; to a new one where it does not fit. The group, and where it begins.
+    fn join(&mut self, n: usize, access: &Access) -> (usize, i64) {
         if let Some(open) = self.open.iter().find(|open| self.found[open.group].base == access.base) {
             let group = &mut self.found[open.group];
             let start = open.moved + access.offset;
@@ -173,13 +191,13 @@ impl Search {
             // A page that can only be read must not be asked for in order to write where that may never happen.
             let can_be = group.is_write || !access.is_write || open.branches == self.branches;
             let is_near = low >= i32::MIN.into() && high <= i32::MAX.into();
-            if can_be && is_near && high - low <= LONGEST {
+            if can_be && is_near && high - low <= LONGEST && is_in_page(access.base, low, high) {
                 group.low = low as i32;
                 group.length = (high - low) as u32;
                 group.is_write |= access.is_write;
                 group.last = n;
                 group.members += 1;
-                return open.group;
+                return (open.group, start);
             }
         }
         self.open.retain(|open| self.found[open.group].base != access.base);
@@ -195,7 +213,18 @@ impl Search {
         };
         self.found.push(group);
         self.open.push(Open { group: self.found.len() - 1, moved: 0, branches: self.branches });
-        self.found.len() - 1
+        (self.found.len() - 1, access.offset)
+    }
+}
+
+/// Whether the range may be in one page: where it is known beforehand that it is not, its leader would never find it. Segments
+/// that are accessed without a register mostly begin with a page.
+fn is_in_page(base: Base, low: i64, high: i64) -> bool {
+    match base {
+        Base::Sum { base: Register::None | Register::RIP, index: Register::None, .. } => {
+            low.div_euclid(PAGE_SIZE as i64) == (high - 1).div_euclid(PAGE_SIZE as i64)
+        }
+        _ => true,
     }
 }
 
@@ -210,29 +239,66 @@ fn keeps_distances(step: &Step, insn: &Instruction) -> bool {
 }
 
 /// The access of `insn`, where it is of a kind that groups have.
-fn access(step: &Step, insn: &Instruction) -> Option<Access> {
-    let stack = |offset, is_write| Some(Access { base: RSP, offset, size: 8, is_write });
+fn access(step: &Step, insn: &Instruction, page_offset: u16) -> Option<Access> {
+    let stack = |offset, is_write| Some(Access { base: Base::Register(RSP), offset, size: 8, is_write });
     match step.plan {
         Plan::Push if insn.op0_kind() != OpKind::Memory => stack(-8, true),
         Plan::Call => stack(-8, true),
         Plan::Pop | Plan::Return => stack(0, false),
         Plan::Native => {
-            let memory = step.memory.filter(|_| step.borrowed < 2)?;
-            let base = insn.memory_base();
-            let is_plain = base.is_gpr64()
-                && insn.memory_index() == Register::None
-                && !matches!(insn.memory_segment(), Register::FS | Register::GS)
-                && !step.touches_x87;
-            let offset = insn.memory_displacement64() as i64;
-            let base = number(base).filter(|n| is_plain && matches!(home(*n), Home::Host(_)))?;
+            let memory = step.memory.filter(|_| step.borrowed < 2 && !step.touches_x87)?;
+            let (base, offset) = base(insn, page_offset)?;
             Some(Access { base, offset, size: memory.size, is_write: memory.is_write })
         }
         _ => None,
     }
 }
 
-/// By how much `insn` moves `base`, which it writes, where that is known.
+/// What the memory operand of `insn` is off, and how far.
+fn base(insn: &Instruction, page_offset: u16) -> Option<(Base, i64)> {
+    let (base, index) = (insn.memory_base(), insn.memory_index());
+    let offset = insn.memory_displacement64() as i64;
+    let segment = match insn.memory_segment() {
+        segment @ (Register::FS | Register::GS) => segment,
+        _ => Register::None,
+    };
+    if index == Register::None && segment == Register::None && base.is_gpr64() {
+        if let Some(n) = number(base).filter(|n| matches!(home(*n), Home::Host(_))) {
+            return Some((Base::Register(n), offset));
+        }
+    }
+    // MOV of the accumulator to or from an address of 64 bits takes no base in its place.
+    let is_far = matches!(
+        insn.code(),
+        Code::Mov_AL_moffs8
+            | Code::Mov_AX_moffs16
+            | Code::Mov_EAX_moffs32
+            | Code::Mov_RAX_moffs64
+            | Code::Mov_moffs8_AL
+            | Code::Mov_moffs16_AX
+            | Code::Mov_moffs32_EAX
+            | Code::Mov_moffs64_RAX
+    );
+    let is_wide = |register: Register| register == Register::None || register.is_gpr64();
+    let is_absolute = base == Register::None && index == Register::None;
+    if is_far || !(is_wide(base) || base == Register::RIP) || !is_wide(index) || is_absolute && insn.memory_displ_size() != 8 {
+        return None;
+    }
+    let offset = if base == Register::RIP { offset.checked_add(page_offset.into())? } else { offset };
+    i32::try_from(offset).ok()?;
+    Some((Base::Sum { segment, base, index, scale: insn.memory_index_scale() }, offset))
+}
+
+/// By how much `insn` moves `scale` times `register`, where that is known.
+fn moved_by(step: &Step, insn: &Instruction, register: Register, scale: u32) -> Option<i64> {
+    number(register).map_or(Some(0), |n| moved(step, insn, n)?.checked_mul(scale.into()))
+}
+
+/// By how much `insn` moves `base`, where that is known.
 fn moved(step: &Step, insn: &Instruction, base: u8) -> Option<i64> {
+    if step.written & 1 << base == 0 {
+        return Some(0);
+    }
     match step.plan {
         Plan::Push | Plan::Call if base == RSP => return Some(-8),
         Plan::Pop if base == RSP && number(insn.op0_register()) != Some(RSP) => return Some(8),

@@ -6,7 +6,7 @@ use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
 use super::{
     DetourKind, SiteKind, Work,
-    groups::{Distance, Group},
+    groups::{Base, Distance, Group, Member},
     plan::MemoryUse,
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
@@ -142,34 +142,66 @@ impl Work<'_> {
         dynasm!(self.code ; .arch x64 ; and r11d, MASK);
     }
 
-    /// Where the instruction under way is in a group: the group, with its range found where the instruction leads it. The
-    /// host's flags are lost then; R10 and R11 are.
-    pub(super) fn join_group(&mut self) -> Option<Group> {
-        let member = self.groups.member(self.number)?;
+    /// Where the instruction under way is in a group: its part, with the group's range found where it leads it. The host's flags
+    /// are lost then; R10 and R11 are.
+    pub(super) fn join_group(&mut self) -> Result<Option<Member>, IcedError> {
+        let Some(member) = self.groups.member(self.number) else { return Ok(None) };
         if member.is_leader {
-            self.lead(&member.group);
+            self.lead(&member)?;
         }
-        Some(member.group)
+        Ok(Some(member))
     }
 
-    fn lead(&mut self, group: &Group) {
+    fn lead(&mut self, member: &Member) -> Result<(), IcedError> {
+        let group = &member.group;
         self.give_up_host_flags();
-        let (Home::Host(base), low) = (home(group.base), group.low) else { unreachable!("bases of groups are in the host's") };
-        dynasm!(self.code ; .arch x64 ; lea r10, [Rq(base) + low]);
+        match (group.base, group.low, -member.offset) {
+            (Base::Register(base), low, _) => {
+                let Home::Host(base) = home(base) else { unreachable!("bases of groups are in the host's") };
+                dynasm!(self.code ; .arch x64 ; lea r10, [Rq(base) + low]);
+            }
+            (Base::Sum { .. }, _, 0) => self.address()?,
+            (Base::Sum { .. }, _, back) => {
+                self.address()?;
+                dynasm!(self.code ; .arch x64 ; lea r10, [r10 + back]);
+            }
+        }
         let miss = self.look_up(MemoryUse { size: group.length, is_write: group.is_write });
         let (jump, table) = (miss.jump, miss.table);
         self.detour(jump, DetourKind::Ungrouped(miss));
-        match group.distance {
-            Distance::Register => {
+        match (group.base, group.distance) {
+            (Base::Register(_), Distance::Register) => {
                 dynasm!(self.code ; .arch x64 ; gs mov r14, [r11 + table + 8] ; gs sub r14, [r11 + table]);
             }
-            Distance::Slot(n) => {
+            (Base::Register(_), Distance::Slot(n)) => {
                 let slot = self.layout.distance(n);
                 dynasm!(self.code ; .arch x64
                     ; gs mov r10, [r11 + table + 8]
                     ; gs sub r10, [r11 + table]
                     ; gs mov [slot], r10
                 );
+            }
+            (Base::Sum { .. }, Distance::Register) => {
+                dynasm!(self.code ; .arch x64 ; gs mov r14, [r11 + table + 8] ; add r14, r10);
+            }
+            (Base::Sum { .. }, Distance::Slot(n)) => {
+                let slot = self.layout.distance(n);
+                dynasm!(self.code ; .arch x64 ; gs add r10, [r11 + table + 8] ; gs mov [slot], r10);
+            }
+        }
+        Ok(())
+    }
+
+    /// The register that holds the host address of the range of a group whose base is a sum: R10 where it is not there yet.
+    pub(super) fn range(&mut self, member: &Member) -> u8 {
+        match member.group.distance {
+            Distance::Register => R14,
+            Distance::Slot(n) => {
+                if !member.is_leader {
+                    let slot = self.layout.distance(n);
+                    dynasm!(self.code ; .arch x64 ; gs mov r10, [slot]);
+                }
+                R10
             }
         }
     }

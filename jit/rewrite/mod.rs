@@ -276,7 +276,7 @@ impl Rewriter {
             // It may be the last because of what it changes.
             last.plan = Plan::InterpretLast;
         }
-        let groups = if source.is_grouped { Groups::of(&steps, source.originals) } else { Groups::default() };
+        let groups = if source.is_grouped { Groups::of(&steps, source.originals, source.page_offset) } else { Groups::default() };
         let kept = Kept::choose(&steps, source.originals, &groups);
         let mut seen = flags::seen(&steps);
         seen[0] |= source.tail.is_some();

@@ -6,6 +6,7 @@ use iced_x86::{Code, IcedError, Instruction, Mnemonic, OpAccess, OpKind, Registe
 
 use super::{
     Pointer, SiteKind, Work,
+    groups::{Base, Member},
     memory::displacement_size,
     plan::{self, Step},
     registers::{Home, R10, R11, R14, as_wide, home, number},
@@ -60,8 +61,19 @@ impl Work<'_> {
                 self.before(step.effect);
                 &[R10, R11, R14]
             }
-            Some(memory) => match self.join_group() {
-                Some(group) => {
+            Some(memory) => match self.join_group()? {
+                Some(member) if matches!(member.group.base, Base::Sum { .. }) => {
+                    self.before(step.effect);
+                    let range = self.range(&member);
+                    insn.set_memory_base(as_wide(range, Register::RAX));
+                    insn.set_memory_index(Register::None);
+                    insn.set_memory_index_scale(1);
+                    insn.set_memory_displacement64(i64::from(member.offset) as u64);
+                    insn.set_memory_displ_size(displacement_size(member.offset.into()));
+                    insn.set_segment_prefix(Register::None);
+                    if range == R14 { &[R10, R11] } else { &[R11] }
+                }
+                Some(Member { group, .. }) => {
                     self.before(step.effect);
                     let distance = self.distance(&group);
                     insn.set_memory_base(host_register(insn.memory_base(), &[]));

@@ -31,8 +31,9 @@ struct Spot {
 impl Work<'_> {
     /// Finds the eight bytes at `displacement` from the stack's top.
     fn spot(&mut self, memory: MemoryUse, displacement: i32) -> Spot {
-        if let Some(group) = self.join_group() {
-            let index = self.distance(&group);
+        // The address of none of these can be one that the host does not take.
+        if let Ok(Some(member)) = self.join_group() {
+            let index = self.distance(&member.group);
             return Spot { base: RSP, index, displacement, spare: Some(R10), site: None };
         }
         self.give_up_host_flags();
