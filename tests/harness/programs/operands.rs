@@ -6,8 +6,8 @@ use crate::generate::Random;
 
 /// Registers whose values are anything. The others lead to memory or count rounds.
 const DATA: [u8; 10] = [0, 1, 2, 7, 8, 9, 10, 11, 12, 13];
-/// Registers that point to data, and are never written: see `Scene` of the test.
-const POINTERS: [Register; 4] = [Register::RBX, Register::RSI, Register::R14, Register::RBP];
+/// Registers that point to data, and are never written but to be moved and moved back: see `Scene` of the test.
+pub const POINTERS: [Register; 4] = [Register::RBX, Register::RSI, Register::R14, Register::RBP];
 
 /// A general-purpose register `bytes` wide.
 pub fn register(random: &mut Random, bytes: usize) -> Register {

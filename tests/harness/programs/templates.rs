@@ -4,7 +4,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind, Re
 
 use super::{
     List, insn,
-    operands::{memory, plain_byte, register, vector},
+    operands::{POINTERS, memory, plain_byte, register, vector},
 };
 use crate::generate::Random;
 
@@ -171,7 +171,7 @@ fn settle(random: &mut Random, list: &mut List, code: Code) {
 pub fn straight(random: &mut Random, list: &mut List) {
     let width = random.below(4) as usize;
     let bytes = 1 << width;
-    match random.below(17) {
+    match random.below(18) {
         0..=2 => {
             let codes = random.pick(ARITHMETIC);
             let source = register(random, bytes);
@@ -232,6 +232,7 @@ pub fn straight(random: &mut Random, list: &mut List) {
         13 => list.push(Instruction::with(random.pick(&BARE))),
         14 => stack(random, list),
         15 => unit(random, list),
+        16 => walk(random, list),
         _ => {
             let (target, base) = (register(random, 8), register(random, 8));
             let from =
@@ -257,6 +258,39 @@ fn unit(random: &mut Random, list: &mut List) {
         _ => Instruction::with2(random.pick(&MMX), register(random, Register::MM0), memory(random)),
     };
     list.push(insn(made));
+}
+
+/// Accesses off a pointer and an index while one of them moves, and moves back.
+fn walk(random: &mut Random, list: &mut List) {
+    let pointer = random.pick(&POINTERS);
+    // R15 counts rounds: a small number.
+    let index = random.pick(&[Register::None, Register::R15]);
+    let (moved, by) = if index == Register::None || random.one_in(2) { (pointer, 8) } else { (index, 1) };
+    let access = |random: &mut Random, list: &mut List| {
+        let at = random.pick(&[0i64, 0, 4, 8, -8, 16]);
+        let place = MemoryOperand::with_base_index_scale_displ_size(pointer, index, 8, at, 1);
+        let other = register(random, 8);
+        let codes = &random.pick(ARITHMETIC);
+        list.push(insn(match random.below(3) {
+            0 => Instruction::with2(codes.0[3], place, other),
+            1 => Instruction::with2(codes.1[3], other, place),
+            _ => Instruction::with2(Code::Addsd_xmm_xmmm64, vector(random, Register::XMM0), place),
+        }));
+    };
+    let step = |random: &mut Random, by: i32| match (random.below(3), by.abs()) {
+        (0, _) => Instruction::with2(Code::Add_rm64_imm8, moved, by),
+        (1, _) => Instruction::with2(Code::Sub_rm64_imm8, moved, -by),
+        (_, 1) => Instruction::with1(if by > 0 { Code::Inc_rm64 } else { Code::Dec_rm64 }, moved),
+        _ => Instruction::with2(Code::Lea_r64_m, moved, MemoryOperand::with_base_displ(moved, by.into())),
+    };
+    access(random, list);
+    list.push(insn(step(random, by)));
+    access(random, list);
+    if random.one_in(2) {
+        access(random, list);
+    }
+    list.push(insn(step(random, -by)));
+    access(random, list);
 }
 
 /// What is pushed is popped.
