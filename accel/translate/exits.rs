@@ -21,7 +21,7 @@ impl Exits {
             SiteKind::Interpret => &mut self.interpreted,
             SiteKind::Repeat => &mut self.repeated,
             SiteKind::Link { .. } | SiteKind::Return { .. } | SiteKind::Far { .. } => &mut self.unlinked,
-            SiteKind::Jump { .. } => &mut self.jumps,
+            SiteKind::Jump { .. } | SiteKind::RunOn => &mut self.jumps,
             SiteKind::Attend { .. } => &mut self.attention,
             SiteKind::Tail { .. } => &mut self.interpreted,
             SiteKind::LoadX87 => &mut self.x87,

@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 Arrival::Linkable(at, number, true)
             }
-            SiteKind::Far { .. } | SiteKind::Jump { .. } => {
+            SiteKind::Far { .. } | SiteKind::Jump { .. } | SiteKind::RunOn => {
                 let at = vcpu.cpu.frame.target;
                 let moved = place.site.kind.moved();
                 if let Some(moved) = moved.filter(|_| !GuestVirt(at).is_canonical(vcpu.cpu.state.linear_bits())) {

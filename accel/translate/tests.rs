@@ -3,13 +3,16 @@
 mod links;
 mod processors;
 
-use dragoman_jit::pages::Entry;
-use dragoman_state::{Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, PAGE_SIZE, RFlags, Segment, VcpuState, Xcr0};
+use dragoman_jit::{
+    pages::Entry,
+    rewrite::{HostInstructions, Rewriter, Source},
+};
+use dragoman_state::{Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, PAGE_SIZE, RFlags, Segment, VcpuId, VcpuState, Xcr0};
 
-use super::Translator;
+use super::{Translator, layout::layout};
 use crate::{
-    Accelerator, ExitReason,
-    interpret::{Interpreter, tests::Scene},
+    Accelerator, ExitReason, Vcpu, World,
+    interpret::{InterpretedVcpu, Interpreter, tests::Scene},
 };
 
 const PRESENT: u64 = 1;
@@ -104,4 +107,31 @@ fn a_page_that_is_found_without_leaving_the_code_costs_no_register_and_no_flag()
         assert!(count("refilled") > 4 * TIMES, "{counters:?}");
         assert!(count("interpreted") < TIMES, "{counters:?}");
     }
+}
+
+#[test]
+fn whichever_instruction_the_host_refuses_is_known_by_its_place() {
+    const CODE: &[u8] = &[
+        0x48, 0x01, 0xd8, // ADD RAX, RBX
+        0x48, 0x0f, 0xaf, 0xca, // IMUL RCX, RDX
+        0x48, 0xc1, 0xe6, 0x03, // SHL RSI, 3
+        0x4d, 0x89, 0xda, // MOV R10, R11
+        0x0f, 0xc8, // BSWAP EAX
+        0x66, 0x0f, 0xef, 0xc1, // PXOR XMM0, XMM1
+        0x48, 0x89, 0x03, // MOV [RBX], RAX
+        0x42, 0x03, 0x04, 0xbb, // ADD EAX, [RBX + R15 * 4]
+        0x48, 0xf7, 0xf1, // DIV RCX
+    ];
+    const COUNT: u8 = 9;
+    let at = GuestPhys(0x10_0ffc);
+    let (context, _) = processors::context(&processors::sixteen_mib(&[]), &World::new());
+    let mut vcpu = InterpretedVcpu::new(VcpuId(0), context);
+    vcpu.load(&processors::long_state(0)).expect("a valid state");
+    let (block, originals) = vcpu.decoder.decode_for_rewriting(at, CODE, vcpu.cpu.mode, COUNT.into()).expect("it is whole");
+    let source =
+        Source { insns: &block.insns, originals: &originals, page_offset: 0x100, view: 0, cpl: 0, is_grouped: true, tail: None };
+    let translation = Rewriter::new(layout(), HostInstructions::detect(false)).rewrite(source);
+    let (numbers, starts): (Vec<u8>, Vec<u32>) = translation.rows.iter().map(|row| (row.insn, row.start())).unzip();
+    assert_eq!(numbers, (0..COUNT).collect::<Vec<u8>>());
+    assert!(starts.is_sorted_by(|one, next| one < next), "{starts:?}");
 }

@@ -39,6 +39,9 @@ pub struct Block<P> {
     pub(super) is_forgotten: AtomicBool,
 }
 
+// Of these there are hundreds of thousands.
+const _: () = assert!(size_of::<Site>() <= 24 && size_of::<Row>() <= 12 && size_of::<Exit>() <= 16);
+
 /// Under which RIPs processors remember a block as the target of indirect jumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Targets {
@@ -132,7 +135,8 @@ impl<P> Left<'_, P> {
             | SiteKind::Return { .. }
             | SiteKind::Attend { .. }
             | SiteKind::Far { .. }
-            | SiteKind::Jump { .. } => from.saturating_sub(1),
+            | SiteKind::Jump { .. }
+            | SiteKind::RunOn => from.saturating_sub(1),
         }
     }
 

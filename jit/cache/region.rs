@@ -161,8 +161,9 @@ impl<P> View<P> {
         let place = address.checked_sub(self.division.base)? as usize;
         let block = self.regions.get(self.division.region_at(place)?)?.at(place)?;
         let within = (place - block.place) as u32;
-        let row = block.rows.iter().rev().find(|row| row.start <= within)?;
-        let Row { insn, flags, pointer, .. } = *row;
+        // No other instruction can be refused: what is not the guest's accesses memory that there is, or none.
+        let row = block.rows.get(block.rows.binary_search_by_key(&within, Row::start).ok()?)?;
+        let (insn, flags, pointer) = (row.insn, row.flags, row.pointer());
         let site = Site { kind: SiteKind::Interpret, insn, flags, touches_x87: true, pointer, resume: None };
         Some(Left { block, site })
     }

@@ -128,17 +128,16 @@ fn a_host_fault_is_found_by_its_place() {
     let cache = CodeCache::new(memory(), 0);
     let view = cache.view();
     let mut translation = jump(0, FlagHome::Host);
-    translation.rows = vec![
-        crate::rewrite::Row { start: 1, insn: 3, flags: FlagHome::Host, pointer: Pointer::Known },
-        crate::rewrite::Row { start: 2, insn: 4, flags: FlagHome::Memory, pointer: Pointer::Known },
-    ];
+    let row = |start, insn, flags| crate::rewrite::Row::new(start, insn, flags, Pointer::Known).expect("it is near");
+    translation.rows = vec![row(1, 3, FlagHome::Host), row(4, 4, FlagHome::Memory)];
     put(&cache, &view, 0x3000, jump(0, FlagHome::Host), ());
     let block = put(&cache, &view, 0x1000, translation, ());
     put(&cache, &view, 0x2000, jump(0, FlagHome::Host), ());
     let site = |offset| view.faulted_at(block.base + offset).map(|left| (left.site.insn, left.site.flags));
     assert_eq!(site(0), None);
     assert_eq!(site(1), Some((3, FlagHome::Host)));
-    assert_eq!(site(5), Some((4, FlagHome::Memory)));
+    assert_eq!(site(4), Some((4, FlagHome::Memory)));
+    assert_eq!([2, 3, 5].map(site), [None; 3], "another instruction is none of the guest's");
     assert_eq!(site(64), None);
     assert_eq!(view.faulted_at(0).map(|_| ()), None);
 }

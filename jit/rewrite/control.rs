@@ -271,7 +271,7 @@ impl Work<'_> {
     /// instruction has added to RSP, where it is a jump.
     pub(super) fn jump_to_r10(&mut self, moved: Option<i32>) {
         self.leave_flags_in_memory();
-        let site = self.site(SiteKind::Jump { moved });
+        let site = self.site(moved.map_or(SiteKind::RunOn, |moved| SiteKind::Jump { moved }));
         let attention = self.layout.attention();
         dynasm!(self.code ; .arch x64 ; gs mov r11, [attention] ; cmp DWORD [r11], 0 ; .bytes [0x0fu8, 0x85]);
         let wanted = self.code.displacement();

@@ -115,15 +115,17 @@ pub enum SiteKind {
     Far {
         /// Which of the block's exits it is.
         exit: u8,
-        /// As in [`SiteKind::Jump`].
+        /// As in [`SiteKind::Jump`]; `None` where the code ran into its end.
         moved: Option<i8>,
     },
     /// The code goes on at the RIP in [`Frame::target`](crate::Frame::target), in a block that is to be found.
     Jump {
         /// What the instruction, a jump, has added to RSP: to be taken back where the target turns out to be none, and the
-        /// instruction is executed again to say so. `None` where the code ran into its end.
-        moved: Option<i32>,
+        /// instruction is executed again to say so.
+        moved: i32,
     },
+    /// The same, and the instruction is done whatever is there.
+    RunOn,
 }
 
 impl SiteKind {
@@ -131,7 +133,7 @@ impl SiteKind {
     pub fn moved(self) -> Option<i32> {
         match self {
             Self::Far { moved, .. } => moved.map(i32::from),
-            Self::Jump { moved } => moved,
+            Self::Jump { moved } => Some(moved),
             _ => None,
         }
     }
@@ -204,17 +206,44 @@ pub enum Way {
     Jump,
 }
 
-/// Code of one guest instruction in which the host may refuse an instruction.
+/// One of the guest's instructions as the host executes it, which may refuse it.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
+    /// Where the flags are: exactly, where an instruction of this kind can be refused; where it never should be, as far as anybody
+    /// sees them before they are replaced.
+    pub flags: FlagHome,
     /// Where it begins.
-    pub start: u32,
+    start: u16,
     /// The number of the guest instruction.
     pub insn: u8,
-    /// Where the flags are.
-    pub flags: FlagHome,
+    /// What the x87 unit remembers of the block: nothing that is not known, that it forgot, or an instruction.
+    pointer: u8,
+}
+
+impl Row {
+    /// The row for the code at `start`. `None` where that is further from the block's start than any code of a block is.
+    pub fn new(start: u32, insn: u8, flags: FlagHome, pointer: Pointer) -> Option<Self> {
+        let pointer = match pointer {
+            Pointer::Known => 0,
+            Pointer::Nothing => 1,
+            Pointer::Insn(n) => n.checked_add(2)?,
+        };
+        Some(Self { flags, start: start.try_into().ok()?, insn, pointer })
+    }
+
+    /// Where it begins.
+    pub fn start(&self) -> u32 {
+        self.start.into()
+    }
+
     /// What the x87 unit remembers of the block.
-    pub pointer: Pointer,
+    pub fn pointer(&self) -> Pointer {
+        match self.pointer {
+            0 => Pointer::Known,
+            1 => Pointer::Nothing,
+            n => Pointer::Insn(n - 2),
+        }
+    }
 }
 
 /// Translated code and what must be known of it. Places are offsets from the start of the code.
@@ -237,7 +266,7 @@ pub struct Translation {
     pub site_numbers: Vec<u32>,
     /// The ways out that can be linked.
     pub exits: Vec<Exit>,
-    /// What may fault, by rising `start`.
+    /// The guest's instructions that the host executes, by rising [`Row::start`].
     pub rows: Vec<Row>,
     /// Where the stretches of instructions end that the code counts as executed at their start, rising; none where it does
     /// not count.
@@ -552,7 +581,9 @@ impl Work<'_> {
 
     /// A row for the host instruction that comes next.
     fn row(&mut self) {
-        self.out.rows.push(Row { start: self.here(), insn: self.number as u8, flags: self.flags.home(), pointer: self.pointer });
+        let row = Row::new(self.here(), self.number as u8, self.flags.home(), self.pointer);
+        debug_assert!(row.is_some(), "{} instructions are more than {} bytes", self.number, self.here());
+        self.out.rows.extend(row);
     }
 
     /// A way on that is taken rarely, from the displacement at `jump`.
@@ -615,7 +646,10 @@ impl Work<'_> {
             if let Some(exit) = stub.exit {
                 self.out.exits[exit].stub = here;
             }
-            if matches!(self.out.sites[usize::from(stub.site)].kind, SiteKind::Return { .. } | SiteKind::Jump { .. }) {
+            if matches!(
+                self.out.sites[usize::from(stub.site)].kind,
+                SiteKind::Return { .. } | SiteKind::Jump { .. } | SiteKind::RunOn
+            ) {
                 let target = self.layout.target();
                 dynasm!(self.code ; .arch x64 ; gs mov [target], r10);
             }

@@ -120,9 +120,7 @@ impl Work<'_> {
                 insn.set_op_register(n, host_register(insn.op_register(n), &borrowed));
             }
         }
-        if step.may_fault {
-            self.row();
-        }
+        self.row();
         self.encode(&insn)?;
         for one in borrowed.iter().filter(|one| one.is_written) {
             self.return_register(one.guest, one.host);

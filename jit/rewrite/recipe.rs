@@ -20,7 +20,9 @@ pub struct Recipe {
     rule: Rule,
     width: Width,
     a: u8,
-    b: Operand,
+    is_immediate: bool,
+    /// The immediate, or the register's number.
+    b: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,18 @@ enum Operand {
 }
 
 impl Recipe {
+    fn new(rule: Rule, width: Width, a: u8, b: Operand) -> Self {
+        let (is_immediate, b) = match b {
+            Operand::Register(n) => (false, n.into()),
+            Operand::Immediate(value) => (true, value),
+        };
+        Self { rule, width, a, is_immediate, b }
+    }
+
+    fn b(&self) -> Operand {
+        if self.is_immediate { Operand::Immediate(self.b) } else { Operand::Register(self.b as u8) }
+    }
+
     /// How the flags follow from what the registers hold after `insn`, where they do.
     pub(super) fn after(insn: &Instruction) -> Option<Self> {
         if insn.op0_kind() != OpKind::Register {
@@ -52,7 +66,7 @@ impl Recipe {
         let (a, width) = (number(insn.op0_register())?, width_of(insn.op0_register())?);
         if insn.op_count() == 1 {
             let is_negation = insn.mnemonic() == Mnemonic::Neg;
-            return is_negation.then_some(Self { rule: Rule::Negated, width, a, b: Operand::Register(a) });
+            return is_negation.then_some(Self::new(Rule::Negated, width, a, Operand::Register(a)));
         }
         let b = match insn.op1_kind() {
             OpKind::Register => number(insn.op1_register()).map(Operand::Register),
@@ -63,13 +77,13 @@ impl Recipe {
                 .map(Operand::Immediate),
         };
         let itself = Operand::Register(a);
-        let is_result = |rule| Some(Self { rule, width, a, b: b? });
+        let is_result = |rule| Some(Self::new(rule, width, a, b?));
         match insn.mnemonic() {
             Mnemonic::Cmp => is_result(Rule::Compared),
             Mnemonic::Test => is_result(Rule::Tested),
-            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor => Some(Self { rule: Rule::Tested, width, a, b: itself }),
+            Mnemonic::And | Mnemonic::Or | Mnemonic::Xor => Some(Self::new(Rule::Tested, width, a, itself)),
             // Nothing less nothing: what a logical operation leaves.
-            Mnemonic::Sub if b == Some(itself) => Some(Self { rule: Rule::Tested, width, a, b: itself }),
+            Mnemonic::Sub if b == Some(itself) => Some(Self::new(Rule::Tested, width, a, itself)),
             Mnemonic::Add if b != Some(itself) => is_result(Rule::Added),
             Mnemonic::Sub => is_result(Rule::Subtracted),
             _ => None,
@@ -79,7 +93,7 @@ impl Recipe {
     /// The recipe as a number that is not zero, for [`Frame::recipe`](crate::Frame::recipe); `None` where its immediate is too
     /// long for that.
     pub(super) fn number(&self) -> Option<u32> {
-        let (is_immediate, b) = match self.b {
+        let (is_immediate, b) = match self.b() {
             Operand::Register(n) => (0, u16::from(n)),
             Operand::Immediate(value) => (1, i16::try_from(value).ok()? as u16),
         };
@@ -97,14 +111,14 @@ impl Recipe {
         let b = (number >> 10) as u16;
         let b = if number & 1 << 9 != 0 { Operand::Immediate(i32::from(b as i16)) } else { Operand::Register(b as u8 & 15) };
         let width = WIDTHS[number as usize >> 3 & 3];
-        Some(Self { rule: *RULES.get(number as usize & 7)?, width, a: (number >> 5) as u8 & 15, b })
+        Some(Self::new(*RULES.get(number as usize & 7)?, width, (number >> 5) as u8 & 15, b))
     }
 
     const IS_ONE: u32 = 1 << 31;
 
     /// The guest's registers that it needs, a bit for each.
     pub(super) fn registers(&self) -> u16 {
-        let b = match self.b {
+        let b = match self.b() {
             Operand::Register(n) => 1 << n,
             Operand::Immediate(_) => 0,
         };
@@ -115,7 +129,7 @@ impl Recipe {
     pub fn flags(&self, gpr: &GprFile) -> RFlags {
         let Self { rule, width, .. } = *self;
         let a = width.truncate(gpr[Gpr(self.a)]);
-        let b = width.truncate(match self.b {
+        let b = width.truncate(match self.b() {
             Operand::Register(n) => gpr[Gpr(n)],
             Operand::Immediate(value) => i64::from(value) as u64,
         });
@@ -176,7 +190,7 @@ impl Work<'_> {
     }
 
     fn try_recompute(&mut self, recipe: Recipe) -> Result<(), IcedError> {
-        let Recipe { rule, width, a, b } = recipe;
+        let (Recipe { rule, width, a, .. }, b) = (recipe, recipe.b());
         match rule {
             Rule::Compared => {
                 let a = self.value_in(a);
@@ -277,11 +291,11 @@ mod tests {
                 (Width::Dword, Operand::Immediate(0x7fff)),
                 (Width::Qword, Operand::Register(0)),
             ] {
-                let recipe = Recipe { rule, width, a: 11, b };
+                let recipe = Recipe::new(rule, width, 11, b);
                 assert_eq!(recipe.number().and_then(Recipe::numbered), Some(recipe));
             }
         }
-        let long = Recipe { rule: Rule::Compared, width: Width::Dword, a: 0, b: Operand::Immediate(0x8000) };
+        let long = Recipe::new(Rule::Compared, Width::Dword, 0, Operand::Immediate(0x8000));
         assert_eq!((long.number(), Recipe::numbered(0)), (None, None));
     }
 }

@@ -45,7 +45,7 @@ impl Work<'_> {
 
     /// Returns to the RIP in R10. `moved` is what the instruction has added to RSP. The flags are in memory.
     pub(super) fn return_to_r10(&mut self, moved: i32) {
-        let site = self.site(SiteKind::Jump { moved: Some(moved) });
+        let site = self.site(SiteKind::Jump { moved });
         self.site_number(site, 14);
         dynasm!(self.code ; .arch x64 ; cmp r10, [rsp + 8] ; .bytes [0x0fu8, 0x85]); // JNE
         let jump = self.code.displacement();

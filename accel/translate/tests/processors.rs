@@ -233,8 +233,8 @@ fn seed(n: u64) -> u64 {
     0x1234_5678_9abc_def1 * (n + 1)
 }
 
-/// A processor of `engine` in 64-bit mode at the program.
-pub(super) fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, world: &Arc<World>) -> (Box<dyn Vcpu>, Arc<Bus>) {
+/// What surrounds a processor.
+pub(super) fn context(ram: &Arc<GuestRam>, world: &Arc<World>) -> (VcpuContext, Arc<Bus>) {
     let (bus, clock) = (Arc::new(Bus::default()), Arc::new(Hand::default()));
     let context = VcpuContext {
         bus: bus.clone(),
@@ -244,10 +244,22 @@ pub(super) fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, w
         model: CpuModel::newest(),
         world: world.clone(),
     };
+    (context, bus)
+}
+
+/// A processor of `engine` in 64-bit mode at the program.
+pub(super) fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, world: &Arc<World>) -> (Box<dyn Vcpu>, Arc<Bus>) {
+    let (context, bus) = context(ram, world);
     let id = VcpuId(n as u32);
     let (mut vcpu, handle) = engine.create_vcpu(id, context).expect("the host can translate");
     assert!(bus.handle.set(handle).is_ok());
-    let mut state = CpuModel::newest().power_on(id);
+    vcpu.load(&long_state(n)).expect("a valid state");
+    (vcpu, bus)
+}
+
+/// Processor `n` in 64-bit mode at the program.
+pub(super) fn long_state(n: u64) -> VcpuState {
+    let mut state = CpuModel::newest().power_on(VcpuId(n as u32));
     state.cr0 = Cr0::PE | Cr0::MP | Cr0::ET | Cr0::NE | Cr0::WP | Cr0::PG;
     state.cr4 = Cr4::PAE | Cr4::OSFXSR | Cr4::OSXMMEXCPT;
     state.efer = Efer::LME | Efer::LMA;
@@ -266,8 +278,7 @@ pub(super) fn processor(engine: &dyn Accelerator, n: u64, ram: &Arc<GuestRam>, w
     state.gpr[Gpr::RSP] = STACKS + 0x1_0000 * (n + 1);
     state.gpr[Gpr::RDI] = seed(n);
     state.gpr[Gpr::RSI] = OWN + 64 * n;
-    vcpu.load(&state).expect("a valid state");
-    (vcpu, bus)
+    state
 }
 
 /// Runs the program; the sum that it ends with.
