@@ -50,9 +50,13 @@ impl Run<'_> {
             }
         }
         if !is_only_user {
-            // Another processor may have been the first to forget them.
-            self.jumps.iter_mut().for_each(|jumps| jumps.clear_targets());
-        } else if !stale.is_empty() {
+            // Another processor may have been the first to forget them, before this one had noted that it knows them.
+            match self.code.cache.gone_since(self.heard) {
+                Some(gone) => stale = gone,
+                None => self.jumps.iter_mut().for_each(|jumps| jumps.clear_targets()),
+            }
+        }
+        if !stale.is_empty() {
             stale.sort_unstable();
             self.jumps.iter_mut().for_each(|jumps| jumps.forget_code(&stale));
         }

@@ -56,6 +56,8 @@ pub(super) struct Run<'a> {
     pub jumps_mode: &'a mut Mode,
     pub exits: &'a mut Exits,
     pub regions: &'a Regions,
+    /// Of how many blocks that are gone the jump caches have heard.
+    pub heard: &'a mut u64,
     /// How many instructions a block has at most.
     pub limit: usize,
 }

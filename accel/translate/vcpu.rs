@@ -44,6 +44,8 @@ pub(super) struct TranslatedVcpu {
     exits: Exits,
     /// As they were when the jump caches were last known to be right.
     regions: Regions,
+    /// Of how many blocks that are gone they have heard.
+    heard: u64,
     settings: Settings,
 }
 
@@ -66,13 +68,25 @@ impl TranslatedVcpu {
         inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
         let (regions, jumps_mode) = (code.cache.view(), Mode::default());
         let splits = Splits::default();
-        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, jumps_mode, exits: Exits::default(), regions, settings }
+        Self {
+            inner,
+            code,
+            rewriter,
+            heat: Heat::new(),
+            splits,
+            jumps,
+            jumps_mode,
+            exits: Exits::default(),
+            regions,
+            heard: 0,
+            settings,
+        }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
-        let Self { inner, code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, .. } = self;
-        (inner, Parts { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, limit })
+        let Self { inner, code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, .. } = self;
+        (inner, Parts { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -90,17 +104,18 @@ struct Parts<'a> {
     jumps_mode: &'a mut Mode,
     exits: &'a mut Exits,
     regions: &'a mut Regions,
+    heard: &'a mut u64,
     limit: usize,
 }
 
 impl Parts<'_> {
     /// What runs code until the processor leaves it for something else. What is known of code that is gone is forgotten.
     fn start(&mut self) -> Run<'_> {
-        let Self { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, limit } = self;
+        let Self { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, limit } = self;
         for gone in code.cache.refresh(regions) {
             jumps.iter_mut().for_each(|jumps| jumps.forget_code_in(&gone));
         }
-        Run { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, limit: *limit }
+        Run { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, limit: *limit }
     }
 }
 

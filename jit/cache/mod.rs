@@ -14,7 +14,7 @@ mod region;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::BuildHasherDefault,
     ops::Range,
     sync::{
@@ -85,7 +85,29 @@ struct Guarded<P> {
     /// For each region: how its blocks hang together with others.
     links: Vec<Vec<Links>>,
     by_page: HashMap<u64, Vec<BlockId>, BuildHasherDefault<KeyHasher>>,
+    gone: Gone,
     counts: Counts,
+}
+
+/// Where the ways in from indirect jumps were of blocks that were forgotten because what they were translated from was written.
+#[derive(Default)]
+struct Gone {
+    latest: VecDeque<u64>,
+    /// How many there were before those.
+    earlier: u64,
+}
+
+impl Gone {
+    /// More than so many are not remembered.
+    const MOST: usize = 4096;
+
+    fn add(&mut self, from_jump: u64) {
+        if self.latest.len() == Self::MOST {
+            self.latest.pop_front();
+            self.earlier += 1;
+        }
+        self.latest.push_back(from_jump);
+    }
 }
 
 /// How a block hangs together with others.
@@ -122,6 +144,7 @@ impl<P> CodeCache<P> {
             room: division.places(0),
             links: (0..Division::REGIONS).map(|_| Vec::new()).collect(),
             by_page: HashMap::default(),
+            gone: Gone::default(),
             counts: Counts::default(),
         };
         let index = Index::new(Division::REGIONS * division.blocks());
@@ -317,10 +340,24 @@ impl<P> CodeCache<P> {
         for id in stale {
             if let Some(block) = guarded.view.block(id) {
                 forgotten(block);
+                let from_jump = block.from_jump;
+                guarded.gone.add(from_jump);
             }
             self.forget(&mut guarded, id);
         }
         !guarded.by_page.contains_key(&page)
+    }
+
+    /// The addresses that indirect jumps came in at of all blocks that [`CodeCache::invalidate`] forgot, whoever called it, since
+    /// this was called with the same `heard`, zero at first. `None` where they are too many to be remembered.
+    ///
+    /// A processor that has found one of these blocks meanwhile, and remembers it, forgets it by this however late it noted that.
+    pub fn gone_since(&self, heard: &mut u64) -> Option<Vec<u64>> {
+        let guarded = self.lock();
+        let Gone { latest, earlier } = &guarded.gone;
+        let known = heard.checked_sub(*earlier);
+        *heard = earlier + latest.len() as u64;
+        Some(latest.iter().skip(known? as usize).copied().collect())
     }
 
     fn forget(&self, guarded: &mut Guarded<P>, id: BlockId) {

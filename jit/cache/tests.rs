@@ -194,3 +194,25 @@ fn code_larger_than_a_region_is_refused() {
     let refused = cache.insert(&view, key(0), 16, large, (), cache.overwrites());
     assert_eq!(refused.map(|_| ()), Err(Refused::TooLarge));
 }
+
+#[test]
+fn each_processor_hears_once_of_every_block_that_is_gone_unless_they_are_too_many() {
+    let cache = CodeCache::new(memory(), 0);
+    let view = cache.view();
+    let (mut first, mut second) = (0, 0);
+    let forget = |at| {
+        let from_jump = put(&cache, &view, at, jump(0, FlagHome::Host), ()).from_jump;
+        cache.invalidate(GuestPhys(at), 1, |_| {});
+        from_jump
+    };
+    let one = forget(0x1000);
+    assert_eq!(cache.gone_since(&mut first), Some(vec![one]));
+    let other = forget(0x2000);
+    assert_eq!((cache.gone_since(&mut first), cache.gone_since(&mut first)), (Some(vec![other]), Some(vec![])));
+    assert_eq!(cache.gone_since(&mut second), Some(vec![one, other]));
+    let mut gone = Gone::default();
+    (0..2 * Gone::MOST as u64).for_each(|n| gone.add(n));
+    assert_eq!((gone.latest.len(), gone.earlier), (Gone::MOST, Gone::MOST as u64));
+    cache.lock().gone = gone;
+    assert_eq!((cache.gone_since(&mut second), cache.gone_since(&mut second)), (None, Some(vec![])));
+}

@@ -383,3 +383,75 @@ fn what_is_written_beside_code_leaves_it_alone_and_what_is_written_all_over_it_d
     let (interpreted, refused) = (counter(&*vcpu, "interpreted"), counter(&*vcpu, "refused"));
     assert!(interpreted < u64::from(ROUNDS) * 40 && refused == 0, "{:?}", vcpu.counters());
 }
+
+/// Where RSI is not zero, calls functions that nobody changes, and counts how often it called all of them; otherwise writes another
+/// one, calls it until it is translated, waits until the others were called twice, and writes it again.
+#[rustfmt::skip]
+fn calls_beside_a_writer(rounds: u32) -> Vec<u8> {
+    const CALLED: i32 = 64;
+    let mut asm = VecAssembler::<X64Relocation>::new(PROGRAM as usize);
+    dynasm!(asm ; .arch x64
+        ; mov r9, NUMBERS as i32
+        ; test rsi, rsi
+        ; jz >writes
+        ; calls:
+        ; mov r8, FILLING as i32
+        ; mov ecx, CALLED
+        ; next:
+        ; call r8
+        ; add r8, 32
+        ; dec ecx
+        ; jnz <next
+        ; inc DWORD [r9 + 8]
+        ; cmp DWORD [r9], 0
+        ; je <calls
+        ; jmp >end
+        ; writes:
+        ; mov r12d, rounds as i32
+        ; mov rbp, SHARED as i32
+        ; round:
+        ; mov [rbp + 1], r12d
+        ; mov ecx, 4000
+        ; again:
+        ; call rbp
+        ; dec ecx
+        ; jnz <again
+        ; mov r14d, [r9 + 8]
+        ; waits:
+        ; pause
+        ; mov eax, [r9 + 8]
+        ; sub eax, r14d
+        ; cmp eax, 2
+        ; jb <waits
+        ; dec r12d
+        ; jnz <round
+        ; mov DWORD [r9], 1
+        ; end:
+        ; xor eax, eax
+        ; mov edx, RESULT.into()
+        ; out dx, al
+        ; hlt
+    );
+    asm.finalize().expect("it is complete")
+}
+
+#[test]
+fn a_processor_keeps_what_it_knows_of_code_that_others_leave_alone() {
+    const ROUNDS: u32 = 100;
+    let (ram, world, engine) = (with_program(&calls_beside_a_writer(ROUNDS)), World::new(), Translator::default());
+    let processors: Vec<_> = (0..2).map(|n| processor(&engine, n, &ram, &world)).collect();
+    thread::scope(|scope| {
+        for (n, (mut vcpu, bus)) in processors.into_iter().enumerate() {
+            scope.spawn(move || {
+                let mut state = vcpu.save().expect("at rest");
+                state.gpr[Gpr::RSI] = n as u64;
+                vcpu.load(&state).expect("a valid state");
+                run(&mut *vcpu, &bus);
+                let (jumps, invalidated) = (counter(&*vcpu, "jumps"), counter(&*vcpu, "invalidated"));
+                // Each of 64 functions is forgotten with all others no more than a few times, not once a round.
+                assert!(n == 0 || jumps < 64 * 20, "{jumps}");
+                assert!(n == 1 || invalidated > 50, "{invalidated}");
+            });
+        }
+    });
+}
