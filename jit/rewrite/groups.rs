@@ -6,9 +6,12 @@
 //! through the block. Where a leader does not find its range, the block goes on in a copy of itself without groups, so no
 //! access that may never be made faults, and each that does faults alone.
 
+use dragoman_frontend::decode::Mode;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::{
+    memory::displacement,
+    narrow::is_narrow,
     plan::{Plan, Step},
     registers::{Home, home, number},
 };
@@ -63,8 +66,8 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Those of a block.
-    pub fn of(steps: &[Step], originals: &[Instruction]) -> Self {
-        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0 };
+    pub fn of(steps: &[Step], originals: &[Instruction], mode: Mode) -> Self {
+        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0, is_narrow: is_narrow(mode) };
         let mut of = Vec::with_capacity(steps.len());
         for (n, (step, insn)) in steps.iter().zip(originals).enumerate() {
             of.push(search.step(n, step, insn));
@@ -131,6 +134,8 @@ struct Search {
     found: Vec<Group>,
     open: Vec<Open>,
     branches: u32,
+    /// The code is 32-bit code.
+    is_narrow: bool,
 }
 
 /// An access off a base register.
@@ -146,11 +151,11 @@ impl Search {
         if !keeps_distances(step, insn) {
             self.open.clear();
         }
-        let group = access(step, insn).map(|access| self.join(n, &access));
+        let group = self.access(step, insn).map(|access| self.join(n, &access));
         for open in &mut self.open {
             let base = self.found[open.group].base;
             if step.written & 1 << base != 0 {
-                match moved(step, insn, base) {
+                match moved(step, insn, base, self.is_narrow) {
                     Some(by) => open.moved += by,
                     None => open.moved = i64::MAX,
                 }
@@ -209,49 +214,66 @@ fn keeps_distances(step: &Step, insn: &Instruction) -> bool {
         && step.borrowed < if step.memory.is_some() { 2 } else { 3 }
 }
 
-/// The access of `insn`, where it is of a kind that groups have.
-fn access(step: &Step, insn: &Instruction) -> Option<Access> {
-    let stack = |offset, is_write| Some(Access { base: RSP, offset, size: 8, is_write });
-    match step.plan {
-        Plan::Push if insn.op0_kind() != OpKind::Memory => stack(-8, true),
-        Plan::Call => stack(-8, true),
-        Plan::Pop | Plan::Return => stack(0, false),
-        Plan::Native => {
-            let memory = step.memory.filter(|_| step.borrowed < 2)?;
-            let base = insn.memory_base();
-            let is_plain = base.is_gpr64()
-                && insn.memory_index() == Register::None
-                && !matches!(insn.memory_segment(), Register::FS | Register::GS)
-                && !step.touches_x87;
-            let offset = insn.memory_displacement64() as i64;
-            let base = number(base).filter(|n| is_plain && matches!(home(*n), Home::Host(_)))?;
-            Some(Access { base, offset, size: memory.size, is_write: memory.is_write })
+impl Search {
+    /// The access of `insn`, where it is of a kind that groups have.
+    fn access(&self, step: &Step, insn: &Instruction) -> Option<Access> {
+        let slot = slot(self.is_narrow);
+        let stack = |offset, is_write| Some(Access { base: RSP, offset, size: slot as u32, is_write });
+        match step.plan {
+            Plan::Push if insn.op0_kind() != OpKind::Memory => stack(-slot, true),
+            Plan::Call => stack(-slot, true),
+            Plan::Pop | Plan::Return => stack(0, false),
+            Plan::Native => {
+                let memory = step.memory.filter(|_| step.borrowed < 2)?;
+                let base = insn.memory_base();
+                let is_plain = is_address(base, self.is_narrow)
+                    && insn.memory_index() == Register::None
+                    && !matches!(insn.memory_segment(), Register::FS | Register::GS)
+                    && !step.touches_x87;
+                let offset = displacement(insn, self.is_narrow);
+                let base = number(base).filter(|n| is_plain && matches!(home(*n), Home::Host(_)))?;
+                Some(Access { base, offset, size: memory.size, is_write: memory.is_write })
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 
+fn slot(is_narrow: bool) -> i64 {
+    if is_narrow { 4 } else { 8 }
+}
+
+/// Whether `register` is as wide as an address.
+fn is_address(register: Register, is_narrow: bool) -> bool {
+    if is_narrow { register.is_gpr32() } else { register.is_gpr64() }
+}
+
 /// By how much `insn` moves `base`, which it writes, where that is known.
-fn moved(step: &Step, insn: &Instruction, base: u8) -> Option<i64> {
+fn moved(step: &Step, insn: &Instruction, base: u8, is_narrow: bool) -> Option<i64> {
     match step.plan {
-        Plan::Push | Plan::Call if base == RSP => return Some(-8),
-        Plan::Pop if base == RSP && number(insn.op0_register()) != Some(RSP) => return Some(8),
+        Plan::Push | Plan::Call if base == RSP => return Some(-slot(is_narrow)),
+        Plan::Pop if base == RSP && number(insn.op0_register()) != Some(RSP) => return Some(slot(is_narrow)),
         Plan::Address | Plan::Native => {}
         _ => return None,
     }
-    let is_base =
-        insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() && number(insn.op0_register()) == Some(base);
+    let is_base = insn.op0_kind() == OpKind::Register
+        && is_address(insn.op0_register(), is_narrow)
+        && number(insn.op0_register()) == Some(base);
     if !is_base {
         return None;
     }
     let is_immediate = insn.op_count() == 2 && !matches!(insn.op1_kind(), OpKind::Register | OpKind::Memory);
+    let immediate = || {
+        let immediate = insn.immediate(1) as i64;
+        if is_narrow { i64::from(immediate as i32) } else { immediate }
+    };
     match insn.mnemonic() {
-        Mnemonic::Add if is_immediate => Some(insn.immediate(1) as i64),
-        Mnemonic::Sub if is_immediate => Some((insn.immediate(1) as i64).wrapping_neg()),
+        Mnemonic::Add if is_immediate => Some(immediate()),
+        Mnemonic::Sub if is_immediate => Some(immediate().wrapping_neg()),
         Mnemonic::Inc => Some(1),
         Mnemonic::Dec => Some(-1),
         Mnemonic::Lea if insn.memory_base() == insn.op0_register() && insn.memory_index() == Register::None => {
-            Some(insn.memory_displacement64() as i64)
+            Some(displacement(insn, is_narrow))
         }
         _ => None,
     }

@@ -2,14 +2,14 @@
 
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
-use dragoman_state::{Gpr, RFlags, VcpuState};
+use dragoman_state::{Gpr, RFlags, SegmentIndex, VcpuState};
 use harness::{
     Mode,
     case::{Access, PageMap},
     engine::{self, Rig},
     generate::{self, Random},
     layout::{CODE, DATA, PAGE, STACK, STACK_OFFSET},
-    programs::{PAGES, Program},
+    programs::{self, PAGES, Program},
 };
 
 /// How many programs are run; `DRAGOMAN_PROGRAMS` says otherwise.
@@ -40,7 +40,7 @@ fn fill(rig: &mut Rig, program: &Program, seed: u64) {
     }
     map.add_range(STACK, 2 * PAGE, Access::ReadWrite);
     rig.memory_mut().forget();
-    rig.prepare(Mode::Long64, &map);
+    rig.prepare(program.mode, &map);
     let fill: Vec<u8> = (0..3 * PAGE).map(|n| ((n * 37) >> (n & 3)) as u8).collect();
     rig.memory().write(DATA, &fill);
     rig.memory().write(STACK, &fill[..2 * PAGE as usize]);
@@ -49,9 +49,19 @@ fn fill(rig: &mut Rig, program: &Program, seed: u64) {
 
 /// Where a program starts: with pointers into the data, one of them at the end of a page, and anything in the rest.
 fn start(rig: &Rig, program: &Program, random: &mut Random) -> VcpuState {
-    let mut state = rig.start(Mode::Long64, 0);
-    for n in 0..16 {
+    let mut state = rig.start(program.mode, 0);
+    // In compatibility mode, what 64-bit code left in the upper halves is still there.
+    for n in 0..if program.mode == Mode::Prot32 { 0 } else { 16 } {
         state.gpr[Gpr(n)] = generate::integer(random);
+    }
+    for n in 0..if program.mode == Mode::Prot32 { 8 } else { 0 } {
+        state.gpr[Gpr(n)] = generate::integer(random) & 0xffff_ffff;
+    }
+    let upper = if program.mode == Mode::Comp32 && random.one_in(2) { random.bits() << 32 } else { 0 };
+    if program.mode != Mode::Long64 {
+        let [fs, gs] = programs::based(random);
+        *state.segment_mut(SegmentIndex::Fs) = fs;
+        *state.segment_mut(SegmentIndex::Gs) = gs;
     }
     state.gpr[Gpr::RBX] = DATA + 512 + random.below(512);
     state.gpr[Gpr::RSI] = DATA + PAGE - random.below(24);
@@ -59,6 +69,9 @@ fn start(rig: &Rig, program: &Program, random: &mut Random) -> VcpuState {
     // Not into the stack: who overwrites a return address may never come to an end.
     state.gpr[Gpr::RBP] = DATA + 2 * PAGE + 512 + random.below(64);
     state.gpr[Gpr::RSP] = STACK + STACK_OFFSET;
+    for pointer in [Gpr::RBX, Gpr::RSI, Gpr::RBP, Gpr::RSP] {
+        state.gpr[pointer] |= upper;
+    }
     for register in &mut state.vectors.registers[..16] {
         register[..4].fill_with(|| generate::integer(random));
     }
@@ -87,14 +100,14 @@ fn differing(one: &(VcpuState, Vec<(u64, Vec<u8>)>), two: &(VcpuState, Vec<(u64,
     state.chain(bytes.take(24)).collect()
 }
 
-#[test]
-fn every_engine_runs_programs_as_one_instruction_after_the_other() {
+/// Runs programs, each in one of `modes`, on every engine.
+fn compare(modes: &[Mode]) {
     let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT), number("DRAGOMAN_PROGRAM_SEED", 0));
     for other in engine::running_engines() {
         let rig = |engine: &dyn Accelerator| Rig::new(engine, CpuModel::most()).expect("an engine");
         let (mut one, mut two) = (rig(&Interpreter), rig(other.as_ref()));
         for seed in first..first + count {
-            let program = Program::new(seed);
+            let program = Program::new(seed, modes[seed as usize % modes.len()]);
             let mut random = Random::new(!seed);
             fill(&mut one, &program, seed);
             fill(&mut two, &program, seed);
@@ -107,9 +120,19 @@ fn every_engine_runs_programs_as_one_instruction_after_the_other() {
             let (expected, got) = (&ends[0], &ends[1]);
             if expected != got {
                 let what = differing(expected, got).join("\n");
-                panic!("{} differs in program {seed}:\n{}\n{what}", other.name(), program.listing());
+                panic!("{} differs in program {seed} of {modes:?}:\n{}\n{what}", other.name(), program.listing());
             }
         }
-        println!("{}: {count} programs", other.name());
+        println!("{}: {count} programs in {modes:?}", other.name());
     }
+}
+
+#[test]
+fn every_engine_runs_programs_as_one_instruction_after_the_other() {
+    compare(&[Mode::Long64]);
+}
+
+#[test]
+fn every_engine_runs_programs_of_32_bit_code_as_one_instruction_after_the_other() {
+    compare(&[Mode::Prot32, Mode::Comp32]);
 }
