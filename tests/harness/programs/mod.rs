@@ -34,7 +34,9 @@ const ROUNDS: i32 = 12;
 /// Where a program of 32-bit code counts them, which has no register for that: above the stack.
 const ROUNDS_LEFT: u64 = STACK + PAGE + 0x800;
 /// How many pages a program may lie in.
-pub const PAGES: u64 = 3;
+pub const PAGES: usize = 3;
+/// The last page of 32-bit addresses.
+pub const TOP: u64 = 0xffff_f000;
 
 impl Program {
     /// The program made from `seed` for `mode`, one of 64-bit or 32-bit code.
@@ -42,6 +44,8 @@ impl Program {
         let mut random = Random::new(seed);
         // Near the end of a page, or anywhere.
         let offset = if random.one_in(2) { PAGE - random.below(96) } else { random.below(PAGE) };
+        // 32-bit code may begin in the last page there is.
+        let shift = if mode != Mode::Long64 && random.one_in(6) { TOP - CODE } else { 0 };
         let at = CODE + offset;
         let mut list = List { is_narrow: mode != Mode::Long64, ..List::default() };
         let functions = random.below(3);
@@ -69,18 +73,36 @@ impl Program {
         let block = InstructionBlock::new(&list.insns, at);
         let encoded = BlockEncoder::encode(mode.bitness(), block, BlockEncoderOptions::NONE);
         let encoded = encoded.expect("templates make instructions that exist");
-        Self { mode, at, code: encoded.code_buffer }
+        Self { mode, at: at + shift, code: encoded.code_buffer }
     }
 }
 
 impl Program {
+    /// Where the pages begin that it may lie in.
+    pub fn pages(&self) -> [u64; PAGES] {
+        std::array::from_fn(|n| self.beyond(n as u64 * PAGE) & !(PAGE - 1))
+    }
+
+    /// Its bytes, in one piece or in two, with where each lies.
+    pub fn pieces(&self) -> [(u64, &[u8]); 2] {
+        let room = if self.mode == Mode::Long64 { usize::MAX } else { ((1 << 32) - self.at) as usize };
+        let (first, second) = self.code.split_at(self.code.len().min(room));
+        [(self.at, first), (0, second)]
+    }
+
+    fn beyond(&self, distance: u64) -> u64 {
+        let at = self.at + distance;
+        if self.mode == Mode::Long64 { at } else { at & 0xffff_ffff }
+    }
+
     /// Its instructions, one a line.
     pub fn listing(&self) -> String {
         let mut lines = String::new();
         let mut at = 0;
         for insn in self.mode.instructions(&self.code) {
             let bytes = &self.code[at as usize..at as usize + insn.len()];
-            lines += &format!("{:x} {:02x?} {}\n", self.at + at, bytes, disassemble(bytes, self.mode.code_size(), self.at + at));
+            let text = disassemble(bytes, self.mode.code_size(), self.beyond(at));
+            lines += &format!("{:x} {:02x?} {text}\n", self.beyond(at), bytes);
             at += insn.len() as u64;
         }
         lines

@@ -8,8 +8,8 @@ use harness::{
     case::{Access, PageMap},
     engine::{self, Rig},
     generate::{self, Random},
-    layout::{CODE, DATA, PAGE, STACK, STACK_OFFSET},
-    programs::{self, PAGES, Program},
+    layout::{DATA, PAGE, STACK, STACK_OFFSET},
+    programs::{self, Program, TOP},
 };
 
 /// How many programs are run; `DRAGOMAN_PROGRAMS` says otherwise.
@@ -34,7 +34,11 @@ fn data_access(seed: u64) -> [Access; 3] {
 /// Gives the processor the memory that programs use: their own pages, three of data, two of stack.
 fn fill(rig: &mut Rig, program: &Program, seed: u64) {
     let mut map = PageMap::new();
-    map.add_range(CODE, PAGES * PAGE, Access::Everything);
+    program.pages().into_iter().for_each(|page| map.add_range(page, PAGE, Access::Everything));
+    if is_data_high(program, seed) {
+        map.add_range(TOP, PAGE, Access::ReadWrite);
+        map.add_range(0, PAGE, Access::ReadWrite);
+    }
     for (n, access) in data_access(seed).into_iter().enumerate() {
         map.add_range(DATA + n as u64 * PAGE, PAGE, access);
     }
@@ -44,11 +48,19 @@ fn fill(rig: &mut Rig, program: &Program, seed: u64) {
     let fill: Vec<u8> = (0..3 * PAGE).map(|n| ((n * 37) >> (n & 3)) as u8).collect();
     rig.memory().write(DATA, &fill);
     rig.memory().write(STACK, &fill[..2 * PAGE as usize]);
-    rig.memory().write(program.at, &program.code);
+    for (at, bytes) in program.pieces() {
+        rig.memory().write(at, bytes);
+    }
+}
+
+/// Whether some of the data of 32-bit code lies where addresses begin again at zero. Not where the code does.
+fn is_data_high(program: &Program, seed: u64) -> bool {
+    program.mode != Mode::Long64 && seed % 5 == 0 && program.at < TOP
 }
 
 /// Where a program starts: with pointers into the data, one of them at the end of a page, and anything in the rest.
-fn start(rig: &Rig, program: &Program, random: &mut Random) -> VcpuState {
+fn start(rig: &Rig, program: &Program, seed: u64) -> VcpuState {
+    let random = &mut Random::new(!seed);
     let mut state = rig.start(program.mode, 0);
     // In compatibility mode, what 64-bit code left in the upper halves is still there.
     for n in 0..if program.mode == Mode::Prot32 { 0 } else { 16 } {
@@ -69,6 +81,14 @@ fn start(rig: &Rig, program: &Program, random: &mut Random) -> VcpuState {
     // Not into the stack: who overwrites a return address may never come to an end.
     state.gpr[Gpr::RBP] = DATA + 2 * PAGE + 512 + random.below(64);
     state.gpr[Gpr::RSP] = STACK + STACK_OFFSET;
+    if is_data_high(program, seed) {
+        for pointer in [Gpr::RBX, Gpr::RBP].into_iter().take(1 + random.below(2) as usize) {
+            state.gpr[pointer] = 0x1_0000_0100u64.wrapping_sub(random.below(0x200)) & 0xffff_ffff;
+        }
+        if random.one_in(2) {
+            state.gpr[Gpr::RSP] = random.below(16) * 4;
+        }
+    }
     for pointer in [Gpr::RBX, Gpr::RSI, Gpr::RBP, Gpr::RSP] {
         state.gpr[pointer] |= upper;
     }
@@ -108,10 +128,9 @@ fn compare(modes: &[Mode]) {
         let (mut one, mut two) = (rig(&Interpreter), rig(other.as_ref()));
         for seed in first..first + count {
             let program = Program::new(seed, modes[seed as usize % modes.len()]);
-            let mut random = Random::new(!seed);
             fill(&mut one, &program, seed);
             fill(&mut two, &program, seed);
-            let begin = start(&one, &program, &mut random);
+            let begin = start(&one, &program, seed);
             let mut ends = Vec::new();
             for rig in [&mut one, &mut two] {
                 let state = rig.run_to_halt(&begin).expect("an engine");
