@@ -73,7 +73,7 @@ impl Program {
         let block = InstructionBlock::new(&list.insns, at);
         let encoded = BlockEncoder::encode(mode.bitness(), block, BlockEncoderOptions::NONE);
         let encoded = encoded.expect("templates make instructions that exist");
-        Self { mode, at: at + shift, code: encoded.code_buffer }
+        Self { mode, at: if shift > 0 { (at + shift) & 0xffff_ffff } else { at }, code: encoded.code_buffer }
     }
 }
 

@@ -8,7 +8,7 @@ use harness::{
     case::{Access, PageMap},
     engine::{self, Rig},
     generate::{self, Random},
-    layout::{DATA, PAGE, STACK, STACK_OFFSET},
+    layout::{CODE, DATA, PAGE, STACK, STACK_OFFSET},
     programs::{self, Program, TOP},
 };
 
@@ -55,7 +55,7 @@ fn fill(rig: &mut Rig, program: &Program, seed: u64) {
 
 /// Whether some of the data of 32-bit code lies where addresses begin again at zero. Not where the code does.
 fn is_data_high(program: &Program, seed: u64) -> bool {
-    program.mode != Mode::Long64 && seed % 5 == 0 && program.at < TOP
+    program.mode != Mode::Long64 && seed % 5 == 0 && program.pages()[0] >= CODE && program.at < TOP
 }
 
 /// Where a program starts: with pointers into the data, one of them at the end of a page, and anything in the rest.
