@@ -98,6 +98,13 @@ fn a_32_bit_kernel_gives_the_same_answers() {
     script("interp", "debian-686-pae", "i686");
 }
 
+#[test]
+#[ignore = "full tier: with the 32-bit kernel above"]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn a_32_bit_kernel_gives_the_same_answers_by_the_translator() {
+    script("jit", "debian-686-pae", "i686");
+}
+
 /// Types commands at the prompt of the guest called `name`, run by `engine`, whose kernel is for `machine`, and reads the
 /// answers.
 fn script(engine: &str, name: &str, machine: &str) {
