@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use dragoman_frontend::{
-    decode::MAX_BLOCK_INSNS,
-    model::Feature,
-    post_mortem::Trace,
-};
+use dragoman_frontend::{decode::MAX_BLOCK_INSNS, model::Feature, post_mortem::Trace};
 use dragoman_jit::{
     GuestTime,
     rewrite::{HostInstructions, Rewriter},

@@ -308,11 +308,17 @@ fn plan(
         Mnemonic::Rdtsc | Mnemonic::Rdtscp => return Plan::ReadTime,
         Mnemonic::Rdfsbase | Mnemonic::Rdgsbase => return Plan::ReadBase,
         Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => return Plan::WriteBase,
-        Mnemonic::Mov if matches!(insn.code(), Code::Mov_r64_cr | Code::Mov_r32_cr) && is_plain_control(insn.op1_register()) => return Plan::ReadControl,
+        Mnemonic::Mov if matches!(insn.code(), Code::Mov_r64_cr | Code::Mov_r32_cr) && is_plain_control(insn.op1_register()) => {
+            return Plan::ReadControl;
+        }
         Mnemonic::Mov if reads_selector(insn) => return Plan::ReadSelector,
         _ => {}
     }
-    if is_bit_string(insn) && is_wide(lowered.address_width) && can_address(insn) && (mode.is_64bit() || lowered.segment.is_flat()) {
+    if is_bit_string(insn)
+        && is_wide(lowered.address_width)
+        && can_address(insn)
+        && (mode.is_64bit() || lowered.segment.is_flat())
+    {
         step.effect = Effect::of(insn);
         return Plan::BitString;
     }

@@ -130,7 +130,6 @@ fn fs_with_bounds_is_the_interpreters() {
     assert!(agree(write, bounded, "interpreted") > TIMES);
 }
 
-
 /// Writes page tables: the first 4 MiB where they are, and the last page at 64 KiB before [`DATA`]'s end.
 fn tables(code: &mut Code) {
     const LAST: i32 = DATA + 0x3000;

@@ -1,5 +1,5 @@
-//! Small random programs of 64-bit and of 32-bit code, with loops, calls, jumps and memory that aliases: what engines that work on more
-//! than one instruction at a time must do as one that does not.
+//! Small random programs of 64-bit and of 32-bit code, with loops, calls, jumps and memory that aliases: what engines that
+//! work on more than one instruction at a time must do as one that does not.
 
 mod narrow;
 mod operands;

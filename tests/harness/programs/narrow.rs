@@ -6,7 +6,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 use super::{
     List, insn,
     operands::{BASES, memory, register},
-    templates,
+    strings, templates,
 };
 use crate::{
     generate::Random,
@@ -158,7 +158,7 @@ pub fn special(random: &mut Random, list: &mut List) {
             list.define(over);
             list.push(Instruction::with(Code::Nopd));
         }
-        7 | 8 => strings(random, list),
+        7 | 8 => strings::repeated(random, list),
         9 => {
             list.push(insn(Instruction::with1(Code::Push_r32, Register::EBP)));
             list.push(insn(Instruction::with2(Code::Mov_r32_rm32, Register::EBP, Register::ESP)));
@@ -195,7 +195,8 @@ pub fn special(random: &mut Random, list: &mut List) {
 
 /// MOV between the accumulator and memory whose address is in the instruction.
 fn moffs(random: &mut Random, list: &mut List) {
-    let (segment, less) = random.pick(&[(Register::None, 0), (Register::None, 0), (Register::FS, BASES[0]), (Register::GS, BASES[1])]);
+    let (segment, less) =
+        random.pick(&[(Register::None, 0), (Register::None, 0), (Register::FS, BASES[0]), (Register::GS, BASES[1])]);
     let at = (DATA + random.below(2 * PAGE)).wrapping_sub(less) as u32;
     let memory = MemoryOperand::new(Register::None, Register::None, 1, at.into(), 4, false, segment);
     let made = match random.below(6) {
@@ -220,27 +221,6 @@ fn count_down(random: &mut Random, list: &mut List) {
     let code = random.pick(&[Code::Loop_rel8_32_ECX, Code::Loop_rel8_32_ECX, Code::Loope_rel8_32_ECX, Code::Loop_rel8_32_CX]);
     list.push(insn(Instruction::with_branch(code, top)));
     list.push(insn(Instruction::with2(Code::Adc_rm32_r32, Register::EAX, Register::EDX)));
-}
-
-/// A string instruction, within the data and perhaps from page to page.
-fn strings(random: &mut Random, list: &mut List) {
-    let to = DATA + random.below(2 * PAGE);
-    list.push(insn(Instruction::with2(Code::Mov_r32_imm32, Register::EDI, to as i32)));
-    let most = if random.one_in(4) { 1200 } else { 40 };
-    list.push(insn(Instruction::with2(Code::Mov_r32_imm32, Register::ECX, random.below(most) as i32)));
-    list.push(insn(Instruction::with1(Code::Push_r32, Register::ESI)));
-    let made = match random.below(8) {
-        0 => Instruction::with_rep_movsb(32),
-        1 => Instruction::with_rep_movsw(32),
-        2 => Instruction::with_rep_movsd(32),
-        3 => Instruction::with_rep_stosb(32),
-        4 => Instruction::with_rep_stosd(32),
-        5 => Instruction::with_repne_scasb(32),
-        6 => Instruction::with_movsd(32, Register::None, iced_x86::RepPrefixKind::None),
-        _ => Instruction::with_rep_stosw(32),
-    };
-    list.push(insn(made));
-    list.push(insn(Instruction::with1(Code::Pop_r32, Register::ESI)));
 }
 
 /// Loads ES or FS: with what is flat, with what has bounds, with nothing.

@@ -22,16 +22,22 @@ const AT_RDI: [[fn(u32, RepPrefixKind) -> Made; 4]; 2] = [
 /// One of them, from RSI to RDI; RSI is afterwards what it was. Where both lead to the same bytes nothing differs, and where they
 /// lead to distant ones something does soon.
 pub fn repeated(random: &mut Random, list: &mut List) {
-    let width = random.below(4) as usize;
+    let width = random.below(list.widths()) as usize;
+    let (rsi, rdi, bits) = if list.is_narrow { (Register::ESI, Register::EDI, 32) } else { (Register::RSI, Register::RDI, 64) };
+    let (push, pop, lea, copy) = if list.is_narrow {
+        (Code::Push_r32, Code::Pop_r32, Code::Lea_r32_m, Code::Mov_r32_rm32)
+    } else {
+        (Code::Push_r64, Code::Pop_r64, Code::Lea_r64_m, Code::Mov_r64_rm64)
+    };
     let is_down = random.one_in(8);
-    list.push(insn(Instruction::with1(Code::Push_r64, Register::RSI)));
+    list.push(insn(Instruction::with1(push, rsi)));
     if random.one_in(2) {
-        list.push(insn(Instruction::with2(Code::Lea_r64_m, Register::RSI, memory(random))));
+        list.push(insn(Instruction::with2(lea, rsi, memory(random, list))));
     }
     if random.one_in(3) {
-        list.push(insn(Instruction::with2(Code::Mov_r64_rm64, Register::RDI, Register::RSI)));
+        list.push(insn(Instruction::with2(copy, rdi, rsi)));
     } else {
-        list.push(insn(Instruction::with2(Code::Lea_r64_m, Register::RDI, memory(random))));
+        list.push(insn(Instruction::with2(lea, rdi, memory(random, list))));
     }
     let count = match random.below(4) {
         0 => random.below(3),
@@ -44,11 +50,11 @@ pub fn repeated(random: &mut Random, list: &mut List) {
     }
     let prefix = if random.one_in(3) { RepPrefixKind::Repne } else { RepPrefixKind::Repe };
     list.push(insn(match random.below(5) {
-        n @ 0..3 => FROM_RSI[n as usize][width](64, Register::None, prefix),
-        n => AT_RDI[n as usize - 3][width](64, prefix),
+        n @ 0..3 => FROM_RSI[n as usize][width](bits, Register::None, prefix),
+        n => AT_RDI[n as usize - 3][width](bits, prefix),
     }));
     if is_down {
         list.push(Instruction::with(Code::Cld));
     }
-    list.push(insn(Instruction::with1(Code::Pop_r64, Register::RSI)));
+    list.push(insn(Instruction::with1(pop, rsi)));
 }

@@ -82,11 +82,13 @@ fn start(rig: &Rig, program: &Program, seed: u64) -> VcpuState {
     state.gpr[Gpr::RBP] = DATA + 2 * PAGE + 512 + random.below(64);
     state.gpr[Gpr::RSP] = STACK + STACK_OFFSET;
     if is_data_high(program, seed) {
-        for pointer in [Gpr::RBX, Gpr::RBP].into_iter().take(1 + random.below(2) as usize) {
-            state.gpr[pointer] = 0x1_0000_0100u64.wrapping_sub(random.below(0x200)) & 0xffff_ffff;
-        }
-        if random.one_in(2) {
+        // Not both, as above.
+        if random.one_in(3) {
             state.gpr[Gpr::RSP] = random.below(16) * 4;
+        } else {
+            for pointer in [Gpr::RBX, Gpr::RBP].into_iter().take(1 + random.below(2) as usize) {
+                state.gpr[pointer] = 0x1_0000_0100u64.wrapping_sub(random.below(0x200)) & 0xffff_ffff;
+            }
         }
     }
     for pointer in [Gpr::RBX, Gpr::RSI, Gpr::RBP, Gpr::RSP] {
