@@ -58,7 +58,7 @@ pub(super) struct Run<'a> {
     pub limit: usize,
 }
 
-/// Whether the code that runs now may be translated.
+/// Whether the code that runs now may be translated: RIP is its linear address.
 pub(super) fn can_translate(vcpu: &InterpretedVcpu) -> bool {
     let mode = vcpu.cpu.mode;
     let is_known = match mode.code_size() {

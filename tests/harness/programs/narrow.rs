@@ -225,7 +225,7 @@ fn count_down(random: &mut Random, list: &mut List) {
 
 /// Loads ES or FS: with what is flat, with what has bounds, with nothing.
 fn segments(random: &mut Random, list: &mut List) {
-    let small = LDT_ENTRIES.iter().position(|entry| entry.name == "small data").unwrap_or(0) as i32 * 8 | 4;
+    let small = LDT_ENTRIES.iter().position(|entry| entry.name == "small data").map_or(0, |n| n as i32 * 8 + 4);
     let value = match random.below(16) {
         0 => 0,
         1 => small,

@@ -45,9 +45,20 @@ pub fn vector(random: &mut Random, list: &List, first: Register) -> Register {
     first + random.below(if list.is_narrow { 8 } else { 16 }) as u32
 }
 
+const DISPLACEMENTS: [i64; 10] = [0, 0, 1, 8, -8, 24, 40, 127, -128, 200];
+
+/// Memory whose address is the pointer's own, whatever the segment: what may also be reached through another. With a base,
+/// a wrong one would lead to code, and who overwrites that may never come to an end.
+pub fn flat_memory(random: &mut Random, list: &List) -> MemoryOperand {
+    if list.is_narrow {
+        return MemoryOperand::with_base_displ(random.pick(&NARROW_POINTERS), random.pick(&DISPLACEMENTS));
+    }
+    memory(random, list)
+}
+
 /// Memory near one of the pointers.
 pub fn memory(random: &mut Random, list: &List) -> MemoryOperand {
-    let displacement = random.pick(&[0i64, 0, 1, 8, -8, 24, 40, 127, -128, 200]);
+    let displacement = random.pick(&DISPLACEMENTS);
     if list.is_narrow {
         return narrow_memory(random, displacement);
     }

@@ -2,19 +2,21 @@
 
 use iced_x86::{Code, IcedError, Instruction, Register, RepPrefixKind};
 
-use super::{List, insn, operands::memory};
+use super::{List, insn, operands::flat_memory};
 use crate::generate::Random;
 
 type Made = Result<Instruction, IcedError>;
+type FromRsi = fn(u32, Register, RepPrefixKind) -> Made;
+type AtRdi = fn(u32, RepPrefixKind) -> Made;
 
 /// With RSI: MOVS, LODS and CMPS of 1, 2, 4 and 8 bytes.
-const FROM_RSI: [[fn(u32, Register, RepPrefixKind) -> Made; 4]; 3] = [
+const FROM_RSI: [[FromRsi; 4]; 3] = [
     [Instruction::with_movsb, Instruction::with_movsw, Instruction::with_movsd, Instruction::with_movsq],
     [Instruction::with_lodsb, Instruction::with_lodsw, Instruction::with_lodsd, Instruction::with_lodsq],
     [Instruction::with_cmpsb, Instruction::with_cmpsw, Instruction::with_cmpsd, Instruction::with_cmpsq],
 ];
 /// With RDI alone: STOS and SCAS.
-const AT_RDI: [[fn(u32, RepPrefixKind) -> Made; 4]; 2] = [
+const AT_RDI: [[AtRdi; 4]; 2] = [
     [Instruction::with_stosb, Instruction::with_stosw, Instruction::with_stosd, Instruction::with_stosq],
     [Instruction::with_scasb, Instruction::with_scasw, Instruction::with_scasd, Instruction::with_scasq],
 ];
@@ -32,12 +34,12 @@ pub fn repeated(random: &mut Random, list: &mut List) {
     let is_down = random.one_in(8);
     list.push(insn(Instruction::with1(push, rsi)));
     if random.one_in(2) {
-        list.push(insn(Instruction::with2(lea, rsi, memory(random, list))));
+        list.push(insn(Instruction::with2(lea, rsi, flat_memory(random, list))));
     }
     if random.one_in(3) {
         list.push(insn(Instruction::with2(copy, rdi, rsi)));
     } else {
-        list.push(insn(Instruction::with2(lea, rdi, memory(random, list))));
+        list.push(insn(Instruction::with2(lea, rdi, flat_memory(random, list))));
     }
     let count = match random.below(4) {
         0 => random.below(3),
