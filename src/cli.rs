@@ -191,6 +191,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "WHERE", value_parser = parse_control)]
     control: Option<PathBuf>,
 
+    /// Begin paused: `dragoman ctl SOCKET resume` lets the guest begin.
+    #[arg(long, requires = "control")]
+    paused: bool,
+
     /// Let the guest end the run by a write to this port; off unless given.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0xF4", value_parser = parse_port)]
     debug_exit: Option<u16>,
@@ -263,6 +267,7 @@ impl RunArguments {
             serial: self.serial,
             debugcon: self.debugcon,
             control: self.control,
+            paused: self.paused,
             debug_exit: self.debug_exit,
             testdev: self.testdev,
             no_reboot: self.no_reboot,

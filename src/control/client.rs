@@ -70,7 +70,9 @@ pub fn ask(path: &Path, command: &Command, is_json: bool) -> Result<ExitCode, Fa
 fn exchange(path: &Path, request: &Request) -> Result<Vec<u8>, Failure> {
     let refused = |error: std::io::Error| {
         let remedy = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => "no machine listens there; start one with `run --control unix:PATH`",
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                "no machine listens there; start one with `run --control unix:PATH`"
+            }
             ErrorKind::PermissionDenied => "only the user who runs the machine can control it",
             ErrorKind::WouldBlock | ErrorKind::TimedOut => "it does not answer; end the process if it must not go on",
             _ => "give the path that the machine was started with",

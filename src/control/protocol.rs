@@ -47,9 +47,9 @@ impl Request {
             ("pause", None) => Ok(Self::Pause),
             ("resume", None) => Ok(Self::Resume),
             ("quit", None) => Ok(Self::Quit),
-            _ => Err(Failure::usage(format!(
-                "no command is called {command:?}; there are status, pause, resume, quit and switch"
-            ))),
+            _ => {
+                Err(Failure::usage(format!("no command is called {command:?}; there are status, pause, resume, quit and switch")))
+            }
         }
     }
 

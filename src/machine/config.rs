@@ -28,6 +28,8 @@ pub struct Config {
     pub debugcon: Option<SerialSpec>,
     /// Where the machine can be controlled, if anywhere.
     pub control: Option<PathBuf>,
+    /// It begins paused.
+    pub paused: bool,
     /// The debug-exit port, where there is one.
     pub debug_exit: Option<u16>,
     /// The test device is there.

@@ -43,7 +43,10 @@ impl Machine {
                 asked.answer_and_wait(reply);
                 return Ok(Next::End(Outcome::Quit));
             }
-            Request::Switch(name) => self.switch_to(name),
+            Request::Switch(name) => {
+                let old = self.engine.name();
+                self.switch_to(name).map_err(|why| why.with(format!("the guest goes on with {old}")))
+            }
         };
         let reply = Reply::from(done.map(|()| self.status()));
         if !self.is_paused {
@@ -54,7 +57,7 @@ impl Machine {
     }
 
     /// Guest time stands still, and so does the guest.
-    fn pause(&mut self) {
+    pub fn pause(&mut self) {
         if !self.is_paused {
             self.clock.stop();
             self.is_paused = true;

@@ -171,6 +171,9 @@ impl Machine {
         if terminal.is_none() {
             self.input.escapes = None;
         }
+        if self.config.paused {
+            self.pause();
+        }
         let deadline = self.config.timeout.map(|timeout| Instant::now() + timeout);
         loop {
             self.power_on()?;
