@@ -272,3 +272,51 @@ fn a_signal_ends_a_paused_machine() {
     assert!(!Path::new(&socket).exists());
     fs::remove_dir_all(folder).expect("ours");
 }
+
+/// Both ends of a terminal: where its user is, and where a program finds it.
+#[cfg(target_os = "linux")]
+fn terminal() -> (fs::File, fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal can be had");
+    grantpt(&user).and_then(|()| unlockpt(&user)).expect("it is ours");
+    let name = ptsname(&user, Vec::new()).expect("it has a name").into_string().expect("a path");
+    let program = fs::File::options().read(true).write(true).open(name).expect("it is there");
+    (user.into(), program)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_keys_work_while_a_machine_is_paused_however_much_was_typed_before() {
+    let folder = folder("keys");
+    let socket = folder.join("socket");
+    let guest = image(&folder, "guest", &SPIN);
+    let (mut user, program) = terminal();
+    let control = format!("unix:{}", socket.display());
+    let mut child = crate::guest::dragoman()
+        .args(["run", &guest, "--control", &control, "--paused"])
+        .stdin(program)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the program can be started");
+    wait_for_socket(&socket);
+    assert!(done(&text(&socket), &["status"]).contains("\"guest_seconds\":0."), "it has not begun");
+    for _ in 0..40 {
+        // No more than a terminal keeps of what nobody has read yet.
+        user.write_all(&[b'x'; 100]).expect("the program reads");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    user.write_all(b"\x01x").expect("the program reads");
+    let end = Instant::now() + SOON;
+    let status = loop {
+        match child.try_wait().expect("it is our child") {
+            Some(status) => break status,
+            None if Instant::now() > end => {
+                child.kill().expect("it is our child");
+                panic!("Ctrl-A x did not end it");
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(status.code(), Some(0));
+    fs::remove_dir_all(folder).expect("ours");
+}

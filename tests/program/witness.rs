@@ -1,6 +1,9 @@
 //! Linux with a program that checks its own results and its clock, while one engine after the other takes the machine over.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use crate::{
     command_line::{folder, text},
@@ -44,6 +47,28 @@ fn offset(guest: &mut Guest, start: Instant) -> f64 {
         (after - before, nanoseconds as f64 / 1e9 - (before + after).as_secs_f64() / 2.0)
     };
     (0..ASKED).map(ask).min_by_key(|(took, _)| *took).map_or(0.0, |(_, offset)| offset)
+}
+
+/// A pause that the guest's clocks do not see, but for the one on the wall.
+fn stands_still(guest: &mut Guest, socket: &str) {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let seconds = |guest: &mut Guest, file: &str| {
+        let text = guest.ask(&format!("cat {file}"), COMMAND);
+        text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).expect("a number")
+    };
+    // Seconds since the start, and since 1970 by the clock on the wall.
+    let look =
+        |guest: &mut Guest| (seconds(guest, "/proc/uptime"), seconds(guest, "/sys/class/rtc/rtc0/since_epoch"), Instant::now());
+    let (guest_time, wall, host) = look(guest);
+    done(socket, &["pause"]);
+    std::thread::sleep(PAUSE);
+    done(socket, &["resume"]);
+    let (guest_later, wall_later, host_later) = look(guest);
+    let (guest_passed, wall_passed) = (guest_later - guest_time, wall_later - wall);
+    let passed = (host_later - host).as_secs_f64();
+    println!("{passed:.3} s passed, {guest_passed:.3} s for the guest, {wall_passed:.0} s on the wall");
+    assert!((passed - PAUSE.as_secs_f64() - guest_passed).abs() < 0.5, "guest time stood");
+    assert!((passed - wall_passed).abs() <= 2.0, "the clock on the wall did not");
 }
 
 #[test]
@@ -91,6 +116,7 @@ fn fifty_changes_of_engine_are_seen_neither_in_results_nor_in_the_log_nor_on_the
     let log = guest.ask("dmesg", COMMAND);
     assert_eq!(complaints(&log), Vec::<&str>::new());
     assert_eq!(guest.ask("cat /sys/devices/system/clocksource/clocksource0/current_clocksource", COMMAND), "tsc");
+    stands_still(&mut guest, &socket);
     let status = done(&socket, &["status"]);
     guest.type_line("poweroff");
     guest.wait_for("reboot: Power down", COMMAND);
