@@ -66,7 +66,7 @@ impl Processor {
         let paging = Paging::of(&state, &context.model);
         Self {
             id,
-            inbox: Arc::default(),
+            inbox: context.world.join(id, context.ram.tracker()),
             mmu: Mmu::new(context.ram.clone(), paging),
             context,
             flags: LazyFlags::literal(state.rflags),

@@ -18,14 +18,20 @@ pub fn boot(name: &str) -> Option<Guest> {
 
 /// The same by the engine called `engine`.
 pub fn boot_on(engine: &str, name: &str) -> Option<Guest> {
+    boot_with(&["--accel", engine], name)
+}
+
+/// The same with `options`.
+pub fn boot_with(options: &[&str], name: &str) -> Option<Guest> {
     if is_emulated_host() {
         return None;
     }
     let folder = guests(name)?;
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let append = std::fs::read_to_string(folder.join("append")).expect("made with the kernel");
-    let arguments = ["--accel", engine, &file("vmlinuz"), "--initrd", &file("initrd.cpio"), "--append", append.trim()];
-    let mut guest = Guest::start(&arguments);
+    let (kernel, initrd) = (file("vmlinuz"), file("initrd.cpio"));
+    let image = [&kernel, "--initrd", &initrd, "--append", append.trim()];
+    let mut guest = Guest::start(&[options, &image].concat());
     guest.wait_for(PROMPT, BOOT);
     Some(guest)
 }
@@ -41,7 +47,7 @@ fn on_host(command: &str) -> String {
 }
 
 /// Lines of a kernel's log that would say something went wrong.
-fn complaints(log: &str) -> Vec<&str> {
+pub fn complaints(log: &str) -> Vec<&str> {
     const BAD: [&str; 14] = [
         "WARNING:",
         "BUG:",

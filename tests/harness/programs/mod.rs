@@ -14,6 +14,7 @@ use dragoman_frontend::decode::disassemble;
 
 use crate::{
     Mode,
+    engine::STOP,
     generate::Random,
     layout::{CODE, PAGE, STACK},
 };
@@ -41,6 +42,15 @@ pub const TOP: u64 = 0xffff_f000;
 impl Program {
     /// The program made from `seed` for `mode`, one of 64-bit or 32-bit code.
     pub fn new(seed: u64, mode: Mode) -> Self {
+        Self::made(seed, mode, |_, _| ())
+    }
+
+    /// The same with writes to the port at which a processor can be stopped, here and there between its instructions.
+    pub fn with_stops(seed: u64, mode: Mode) -> Self {
+        Self::made(seed, mode, stops)
+    }
+
+    fn made(seed: u64, mode: Mode, change: impl FnOnce(&mut Random, &mut List)) -> Self {
         let mut random = Random::new(seed);
         // Near the end of a page, or anywhere.
         let offset = if random.one_in(2) { PAGE - random.below(96) } else { random.below(PAGE) };
@@ -70,6 +80,7 @@ impl Program {
             templates::straight(&mut random, &mut list);
             list.push(Instruction::with(if list.is_narrow { Code::Retnd } else { Code::Retnq }));
         }
+        change(&mut random, &mut list);
         let block = InstructionBlock::new(&list.insns, at);
         let encoded = BlockEncoder::encode(mode.bitness(), block, BlockEncoderOptions::NONE);
         let encoded = encoded.expect("templates make instructions that exist");
@@ -185,6 +196,20 @@ fn body(random: &mut Random, list: &mut List, functions: u64) {
             _ => templates::straight(random, list),
         }
     }
+}
+
+/// Puts writes to the port at which a processor can be stopped between the instructions of `list`.
+fn stops(random: &mut Random, list: &mut List) {
+    let mut insns = Vec::with_capacity(2 * list.insns.len());
+    for (n, next) in list.insns.drain(..).enumerate() {
+        if random.one_in(6) {
+            let mut stop = insn(Instruction::with2(Code::Out_imm8_AL, i32::from(STOP), Register::AL));
+            stop.set_ip(1 << 61 | n as u64);
+            insns.push(stop);
+        }
+        insns.push(next);
+    }
+    list.insns = insns;
 }
 
 /// Jumps over something, perhaps.

@@ -157,3 +157,29 @@ fn every_engine_runs_programs_as_one_instruction_after_the_other() {
 fn every_engine_runs_programs_of_32_bit_code_as_one_instruction_after_the_other() {
     compare(&[Mode::Prot32, Mode::Comp32]);
 }
+
+#[test]
+fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
+    let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT / 2), number("DRAGOMAN_PROGRAM_SEED", 0));
+    let rig = || Rig::new(&Interpreter, CpuModel::most()).expect("an engine");
+    let (mut one, mut two, mut moves) = (rig(), rig(), 0);
+    for seed in first..first + count {
+        let mut random = Random::new(!seed);
+        let mode = random.pick(&[Mode::Long64, Mode::Prot32, Mode::Comp32]);
+        let program = Program::with_stops(seed, mode);
+        fill(&mut one, &program, seed);
+        fill(&mut two, &program, seed);
+        let begin = start(&one, &program, seed);
+        let state = one.run_to_halt(&begin).expect("an engine");
+        let expected = left(&one, &state);
+        let (state, moved) = two.run_on(&begin, &mut random).expect("an engine");
+        let got = left(&two, &state);
+        moves += moved;
+        if expected != got {
+            let what = differing(&expected, &got).join("\n");
+            panic!("program {seed} comes to something else after {moved} moves:\n{}\n{what}", program.listing());
+        }
+    }
+    println!("{count} programs, {moves} moves");
+    assert!(u64::from(moves) > count, "only {moves} moves in {count} programs");
+}

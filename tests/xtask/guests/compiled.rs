@@ -136,4 +136,20 @@ mod tests {
         }
         fs::remove_dir_all(&folder).expect("it was made");
     }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn the_witness_finds_nothing_wrong_with_this_machine_and_says_so_twice() {
+        let places = Places::find().expect("tests run in a clone");
+        let folder = std::env::temp_dir().join(format!("dragoman-xtask-witness-{}", std::process::id()));
+        make(&places, "witness", "amd64", &folder).expect("this machine has gcc");
+        let run = || {
+            let mut witness = Command::new(folder.join("witness"));
+            process::capture(witness.arg("3").current_dir(&folder), LIMIT).expect("it ends well")
+        };
+        let text = run();
+        assert!(text.starts_with("witness: end 3 0 "), "{text}");
+        assert_eq!(text, run());
+        fs::remove_dir_all(&folder).expect("it was made");
+    }
 }
