@@ -149,7 +149,9 @@ pub trait Accelerator: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
-    /// A new processor in its power-on state.
+    /// A new processor in its power-on state. Where there was one of this `id` in the same world, run by this engine or by
+    /// another, the new one takes its place: its handle stands for the same [`Inbox`](crate::Inbox), so that what was raised
+    /// and not heard yet is heard by the new one. Only one of them may run from then on.
     fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<Created, AccelError>;
 }
 

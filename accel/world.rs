@@ -4,7 +4,10 @@
 //! Rule of this file: a processor is *in* the world while it may touch guest memory. Whoever wants the world alone leaves
 //! it, waits until nobody is in it, and keeps others from entering. Nothing here is on a path that is taken often.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use dragoman_devices::memory::PageTracker;
+use dragoman_state::VcpuId;
 
 use crate::{Inbox, SafepointWork, VcpuHandle};
 
@@ -14,10 +17,10 @@ struct Presence {
     is_closed: bool,
 }
 
-/// The processors of one machine.
+/// The processors of one machine. What others told a processor stays here when another engine takes it over.
 #[derive(Default)]
 pub struct World {
-    members: RwLock<Vec<Weak<Inbox>>>,
+    members: RwLock<Vec<(VcpuId, Arc<Inbox>)>>,
     presence: Mutex<Presence>,
     changed: Condvar,
 }
@@ -28,11 +31,22 @@ impl World {
         Arc::default()
     }
 
-    /// Adds a processor.
-    pub(crate) fn join(&self, member: &Arc<Inbox>) {
+    /// The inbox of processor `id`, made when an engine first has it: every engine that runs the processor reads the same
+    /// one, so nothing that was said is lost between two. It hears of code that is overwritten from `tracker`.
+    pub(crate) fn join(&self, id: VcpuId, tracker: &PageTracker) -> Arc<Inbox> {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        members.retain(|known| known.strong_count() > 0);
-        members.push(Arc::downgrade(member));
+        if let Some((_, inbox)) = members.iter().find(|(known, _)| *known == id) {
+            return inbox.clone();
+        }
+        let inbox = Arc::<Inbox>::default();
+        tracker.add_listener(inbox.clone());
+        members.push((id, inbox.clone()));
+        inbox
+    }
+
+    fn for_each(&self, tell: impl FnMut(&Arc<Inbox>)) {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.iter().map(|(_, inbox)| inbox).for_each(tell);
     }
 
     /// Whether there is only one processor, so that nobody can come between two accesses of its.
@@ -65,8 +79,7 @@ impl World {
 
     /// Has every processor do `work` before it executes another instruction.
     pub(crate) fn tell(&self, work: SafepointWork) {
-        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-        members.iter().filter_map(Weak::upgrade).for_each(|member| member.at_safepoint(work));
+        self.for_each(|member| member.at_safepoint(work));
     }
 
     /// Runs `work` while no other processor is in the world. The caller is in it.
@@ -85,9 +98,7 @@ impl World {
         }
         presence.is_closed = true;
         drop(presence);
-        for member in self.members.read().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
-            member.call_to_safepoint();
-        }
+        self.for_each(|member| member.call_to_safepoint());
         let mut presence = self.lock();
         while presence.inside > 0 {
             presence = self.wait(presence);
@@ -114,13 +125,15 @@ impl Drop for Opener<'_> {
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+    use dragoman_devices::memory::{GuestRam, SMALLEST};
+
     use super::*;
 
     #[test]
     fn work_in_a_closed_world_never_meets_another_processor() {
         let world = World::new();
-        let inboxes: Vec<_> = (0..4).map(|_| Arc::new(Inbox::default())).collect();
-        inboxes.iter().for_each(|inbox| world.join(inbox));
+        let ram = GuestRam::new(SMALLEST).expect("small");
+        let inboxes: Vec<_> = (0..4).map(|n| world.join(VcpuId(n), ram.tracker())).collect();
         let (inside, alone, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             for inbox in &inboxes {
@@ -153,5 +166,15 @@ mod tests {
             }
             stop.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn a_processor_that_another_engine_takes_over_keeps_its_inbox() {
+        let (world, ram) = (World::new(), GuestRam::new(SMALLEST).expect("small"));
+        let (first, other) = (world.join(VcpuId(0), ram.tracker()), world.join(VcpuId(1), ram.tracker()));
+        first.kick();
+        let again = world.join(VcpuId(0), ram.tracker());
+        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &other) && again.has_any());
+        assert_eq!(world.members.read().expect("not poisoned").len(), 2);
     }
 }

@@ -164,6 +164,8 @@ pub struct Frame {
     pub waits: u32,
     /// How many instructions translated code has executed, where it counts them.
     pub executed: u64,
+    /// Through which of FS and GS 32-bit code may not read and write at every offset ([`Frame::bounds`]).
+    pub bounded: u32,
     /// What stands for an entry of the table of writable pages until the next access: a page that holds code, but not where
     /// it is being written.
     pub(crate) beside_code: [u64; 2],
@@ -192,6 +194,11 @@ pub struct Frame {
 impl Frame {
     /// In [`Frame::x87_pointer`]: not canonical, so that of no instruction.
     pub const NO_POINTER: u64 = 1 << 63;
+
+    /// The bit of segment register `n` in [`Frame::bounded`].
+    pub const fn bounds(n: SegmentIndex) -> u32 {
+        1 << n as u32
+    }
 }
 
 macro_rules! frame_offsets {
@@ -224,6 +231,7 @@ frame_offsets!(
     has_x87,
     waits,
     executed,
+    bounded,
     beside_code,
     is_alone,
     has_upper_halves,

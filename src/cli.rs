@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use dragoman_frontend::model::{CpuModel, Feature, Features};
 
 use crate::{
+    control,
     failure::Failure,
     machine::{Config, Engine, SerialSpec, Start},
     units::{parse_offset, parse_port, parse_seconds, parse_size},
@@ -30,6 +31,9 @@ pub enum Command {
     /// Run a guest; its serial port is this terminal.
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArguments>),
+    /// Ask a guest that runs how it is, pause it, end it, or have another engine run it.
+    #[command(after_help = CTL_HELP)]
+    Ctl(CtlArguments),
     /// Judge the instructions by every oracle, on every engine, and print a matrix of what agrees.
     #[command(after_help = CONFORM_HELP)]
     Conform(ConformArguments),
@@ -64,6 +68,36 @@ Examples:
   dragoman conform
   dragoman conform --filter x87,'padd*' --oracle native --cases 10000
   dragoman conform my.rows --engine interp,host --oracle rows --json";
+
+const CTL_HELP: &str = "SOCKET is what `dragoman run --control unix:SOCKET` was given. Who may connect is who runs the guest.
+While a guest is paused its time stands still; what it reads from the clock on the wall (RTC) goes on. `switch` stops the guest
+between two instructions and gives all of its processors' state to another engine: one that cannot be had is refused, and the
+guest goes on as before. Programs send a line of JSON to the socket themselves, such as {\"command\":\"status\"}.
+
+Exit status: 0 done; 2 bad usage; 4 the machine cannot be reached; else as the machine says: 12 accelerator not usable, 14
+internal error.
+
+Examples:
+  dragoman run vmlinuz --initrd initramfs.cpio.gz --append console=ttyS0 --control unix:/tmp/guest
+  dragoman ctl /tmp/guest status
+  dragoman ctl /tmp/guest switch interp
+  dragoman ctl /tmp/guest pause --json";
+
+/// The options of `ctl`.
+#[derive(Args)]
+pub struct CtlArguments {
+    /// The path of the machine's control socket.
+    #[arg(value_name = "SOCKET", value_hint = clap::ValueHint::FilePath)]
+    pub socket: PathBuf,
+
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: control::Command,
+
+    /// Print the answer as the machine gives it: JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
 
 /// The options of `conform`.
 #[derive(Args)]
@@ -153,6 +187,14 @@ pub struct RunArguments {
     #[arg(long, value_name = "WHERE", value_parser = SerialSpec::parse)]
     debugcon: Option<SerialSpec>,
 
+    /// Let `dragoman ctl` control the machine: unix:PATH; off unless given.
+    #[arg(long, value_name = "WHERE", value_parser = parse_control)]
+    control: Option<PathBuf>,
+
+    /// Begin paused: `dragoman ctl SOCKET resume` lets the guest begin.
+    #[arg(long, requires = "control")]
+    paused: bool,
+
     /// Let the guest end the run by a write to this port; off unless given.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0xF4", value_parser = parse_port)]
     debug_exit: Option<u16>,
@@ -224,6 +266,8 @@ impl RunArguments {
             engine,
             serial: self.serial,
             debugcon: self.debugcon,
+            control: self.control,
+            paused: self.paused,
             debug_exit: self.debug_exit,
             testdev: self.testdev,
             no_reboot: self.no_reboot,
@@ -232,6 +276,14 @@ impl RunArguments {
             stats: self.stats,
             stats_json: self.stats_json,
         })
+    }
+}
+
+/// What `--control` takes.
+fn parse_control(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err(format!("`{text}` is no place for a control socket: write unix:PATH")),
     }
 }
 

@@ -66,6 +66,11 @@ impl Failure {
         Self { status: Status::Internal, message }
     }
 
+    /// The same failure, with what becomes of it.
+    pub fn with(self, consequence: impl Display) -> Self {
+        Self { message: format!("{}; {consequence}", self.message), ..self }
+    }
+
     /// The exit status.
     pub fn status(&self) -> Status {
         self.status

@@ -5,6 +5,7 @@
 
 mod cli;
 mod conform;
+mod control;
 mod failure;
 mod machine;
 mod units;
@@ -45,6 +46,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Verdict::Signal(signal) => end_by(signal),
             verdict => Status::from(verdict).into(),
         }),
+        Command::Ctl(arguments) => control::ask(&arguments.socket, &arguments.command, arguments.json),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dragoman", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

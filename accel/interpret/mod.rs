@@ -76,8 +76,6 @@ impl InterpretedVcpu {
         let table = Table::new(&context.model);
         let decoder = Decoder::new(&context.model, table.attributes());
         let cpu = Box::new(Processor::new(id, context));
-        cpu.context.world.join(&cpu.inbox);
-        cpu.mmu.ram().tracker().add_listener(cpu.inbox.clone());
         Self { decoder, table, cpu, blocks: BlockCache::new(), overwritten: None, shutdown: None, instructions: 0 }
     }
 

@@ -66,7 +66,7 @@ impl Processor {
         let paging = Paging::of(&state, &context.model);
         Self {
             id,
-            inbox: Arc::default(),
+            inbox: context.world.join(id, context.ram.tracker()),
             mmu: Mmu::new(context.ram.clone(), paging),
             context,
             flags: LazyFlags::literal(state.rflags),
@@ -100,6 +100,9 @@ impl Processor {
     pub fn derive(&mut self) {
         self.mode = Mode::of(&self.state);
         self.has_code_limit = !self.mode.is_flat(SegmentIndex::Cs);
+        let is_bounded = |index: &SegmentIndex| !self.state.segment(*index).is_unbounded_data();
+        let bounded = [SegmentIndex::Fs, SegmentIndex::Gs].into_iter().filter(is_bounded);
+        self.frame.bounded = bounded.map(dragoman_jit::Frame::bounds).sum();
         let paging = Paging::of(&self.state, &self.context.model);
         let lifts = paging.has_smap() && self.state.rflags.contains(RFlags::AC);
         self.view = match (self.state.cpl(), lifts) {

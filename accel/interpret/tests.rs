@@ -3,6 +3,7 @@
 //! Programs are a few bytes of real-mode code at address 0x1000.
 
 mod hostile;
+mod moves;
 
 use std::{
     sync::{
@@ -65,6 +66,8 @@ pub(crate) struct Scene {
     handle: Arc<dyn VcpuHandle>,
     devices: Arc<Devices>,
     pub ram: Arc<GuestRam>,
+    clock: Arc<Hand>,
+    context: VcpuContext,
 }
 
 const CODE: u64 = 0x1000;
@@ -84,18 +87,18 @@ impl Scene {
             bus: devices.clone(),
             ram: ram.clone(),
             clock: clock.clone(),
-            alarm: clock,
+            alarm: clock.clone(),
             model: CpuModel::newest(),
             world: World::new(),
         };
-        let (mut vcpu, handle) = engine.create_vcpu(VcpuId(0), context).expect("the engine can be had");
+        let (mut vcpu, handle) = engine.create_vcpu(VcpuId(0), context.clone()).expect("the engine can be had");
         let mut state = VcpuState::power_on(VcpuId(0), 0);
         state.segment_mut(SegmentIndex::Cs).base = 0;
         state.segment_mut(SegmentIndex::Cs).selector = 0;
         state.rip = CODE;
         state.gpr[Gpr::RSP] = 0x8000;
         vcpu.load(&state).expect("a valid state");
-        Self { vcpu, handle, devices, ram }
+        Self { vcpu, handle, devices, ram, clock, context }
     }
 
     pub(crate) fn state(&mut self) -> VcpuState {

@@ -51,7 +51,7 @@ impl Run<'_> {
             return Next::Leave(BlockEnd::Fault(fault));
         }
         vcpu.instructions += 1;
-        cpu.state.rip = start.wrapping_add(insn.end());
+        cpu.state.rip = cpu.wrap_ip(start.wrapping_add(insn.end()));
         // Nor where there is something to be heard: also that the code is gone, which is said to those out of the world.
         let goes_on = !must_leave && !cpu.must_attend && !cpu.inbox.has_any() && (!had_x87 || Self::load_x87(vcpu));
         match place.resume() {
@@ -94,7 +94,7 @@ impl Run<'_> {
         }
         self.start(vcpu, at);
         let view = vcpu.cpu.view as usize;
-        if let Some(code) = self.jumps[view].find(at) {
+        if let Some(code) = self.jumps.of(view).find(at) {
             vcpu.cpu.frame.target = at;
             return Next::Code(code);
         }
@@ -108,7 +108,7 @@ impl Run<'_> {
     pub(super) fn repeat(vcpu: &mut InterpretedVcpu, place: &Place, insn: &Insn, start: u64) -> Next {
         let handler = vcpu.table.handler(insn.opcode);
         let cpu = &mut vcpu.cpu;
-        let (this, next) = (start.wrapping_add(insn.start.into()), start.wrapping_add(insn.end()));
+        let (this, next) = (start.wrapping_add(insn.start.into()), cpu.wrap_ip(start.wrapping_add(insn.end())));
         loop {
             cpu.state.rip = next;
             let result = handler(cpu, insn);

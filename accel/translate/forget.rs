@@ -12,7 +12,7 @@ impl Run<'_> {
         let overwritten = vcpu.overwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let gone = vcpu.cpu.mmu.take_forgotten();
         if !gone.is_nothing() {
-            for jumps in self.jumps.iter_mut() {
+            for jumps in self.jumps.all() {
                 match (gone.is_all, gone.is_local) {
                     (true, _) => jumps.clear(),
                     (false, true) => jumps.forget_local(),
@@ -37,7 +37,7 @@ impl Run<'_> {
                 self.heat.cool(&block.key);
                 match block.targets() {
                     Targets::None => {}
-                    Targets::One(rip) => self.jumps.iter_mut().for_each(|jumps| jumps.forget_one(rip, block.from_jump)),
+                    Targets::One(rip) => self.jumps.all().for_each(|jumps| jumps.forget_one(rip, block.from_jump)),
                     Targets::Several => stale.push(block.from_jump),
                 }
                 was_translated = true;
@@ -53,12 +53,12 @@ impl Run<'_> {
             // Another processor may have been the first to forget them, before this one had noted that it knows them.
             match self.code.cache.gone_since(self.heard) {
                 Some(gone) => stale = gone,
-                None => self.jumps.iter_mut().for_each(|jumps| jumps.clear_targets()),
+                None => self.jumps.all().for_each(|jumps| jumps.clear_targets()),
             }
         }
         if !stale.is_empty() {
             stale.sort_unstable();
-            self.jumps.iter_mut().for_each(|jumps| jumps.forget_code(&stale));
+            self.jumps.all().for_each(|jumps| jumps.forget_code(&stale));
         }
     }
 }

@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
             originals: &originals,
             page_offset: key.at.page_offset() as u16,
             view: usize::from(key.view),
-            cpl: key.mode.cpl(),
+            mode: key.mode,
             is_grouped: key.is_grouped,
             tail,
         };

@@ -9,6 +9,7 @@ mod elsewhere;
 mod exits;
 mod forget;
 mod heat;
+mod jumps;
 mod layout;
 mod make;
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Running translated code: into it, out of it, and on to the next.
 
-use dragoman_frontend::decode::{Code as Encoding, Mode, Opcode};
+use dragoman_frontend::decode::{Code as Encoding, CodeSize, Opcode};
 use dragoman_jit::{
-    JumpCache, SavedFlags,
+    SavedFlags,
     rewrite::{FlagHome, Recipe, Rewriter, Site, SiteKind},
 };
-use dragoman_state::{Gpr, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags};
+use dragoman_state::{Gpr, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, SegmentIndex};
 
 use super::{
     code::{Code, Place, Regions, Translated},
     exits::Exits,
     heat::Heat,
+    jumps::Jumps,
     make::Splits,
 };
 use crate::interpret::{BlockEnd, InterpretedVcpu, NO_LIMIT};
@@ -52,8 +53,7 @@ pub(super) struct Run<'a> {
     pub rewriter: &'a mut Rewriter,
     pub heat: &'a mut Heat,
     pub splits: &'a mut Splits,
-    pub jumps: &'a mut [Box<JumpCache>; 3],
-    pub jumps_mode: &'a mut Mode,
+    pub jumps: &'a mut Jumps,
     pub exits: &'a mut Exits,
     pub regions: &'a Regions,
     /// Of how many blocks that are gone the jump caches have heard.
@@ -62,9 +62,15 @@ pub(super) struct Run<'a> {
     pub limit: usize,
 }
 
-/// Whether the code that runs now may be translated.
+/// Whether the code that runs now may be translated: RIP is its linear address.
 pub(super) fn can_translate(vcpu: &InterpretedVcpu) -> bool {
-    vcpu.cpu.mode.is_64bit() && !vcpu.cpu.mmu.is_careful()
+    let mode = vcpu.cpu.mode;
+    let is_known = match mode.code_size() {
+        CodeSize::Bits64 => true,
+        CodeSize::Bits32 => mode.is_flat(SegmentIndex::Cs),
+        CodeSize::Bits16 => false,
+    };
+    is_known && !vcpu.cpu.mmu.is_careful()
 }
 
 impl<'a> Run<'a> {
@@ -145,11 +151,8 @@ impl<'a> Run<'a> {
     pub(super) fn start(&mut self, vcpu: &mut InterpretedVcpu, at: u64) {
         vcpu.cpu.store_flags();
         let (view, mode) = (vcpu.cpu.view as usize, vcpu.cpu.mode.but_for_ring());
-        if *self.jumps_mode != mode {
-            *self.jumps_mode = mode;
-            self.jumps.iter_mut().for_each(|jumps| jumps.clear());
-        }
-        vcpu.cpu.frame.jumps = self.jumps[view].address();
+        self.jumps.select(mode, &mut vcpu.cpu.frame);
+        vcpu.cpu.frame.jumps = vcpu.cpu.frame.all_jumps[view];
         vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
     }
 
@@ -190,7 +193,7 @@ impl<'a> Run<'a> {
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);
                 self.follow(vcpu, at, true, |run, block, is_global| {
                     run.learn(view, at, block, is_global);
-                    if run.jumps[view].has_home(block.key.at) {
+                    if run.jumps.of(view).has_home(block.key.at) {
                         run.code.cache.link(run.regions, number, &block.key, is_alone);
                     }
                     block.with_saved_flags
@@ -209,7 +212,7 @@ impl<'a> Run<'a> {
 
     /// Remembers that `block` is at RIP `at`, in a page that is global or not, for jumps through `view`.
     pub(super) fn learn(&mut self, view: usize, at: u64, block: &Translated, is_global: bool) {
-        self.jumps[view].learn(at, block.from_jump, block.key.at, is_global);
+        self.jumps.of(view).learn(at, block.from_jump, block.key.at, is_global);
         block.jumped_to(at);
     }
 
@@ -235,14 +238,13 @@ impl<'a> Run<'a> {
             *shadow = InterruptShadow::None;
         }
         let page = vcpu.cpu.frame.page;
+        let at_offset = |offset: i32| vcpu.cpu.wrap_ip(page.wrapping_add(i64::from(offset) as u64));
         let arrival = match place.site.kind {
             SiteKind::Interpret | SiteKind::Repeat => return Arrival::Interpret(place),
             SiteKind::LoadX87 => return Arrival::LoadX87(place),
-            SiteKind::Attend { target } => Arrival::At(page.wrapping_add(i64::from(target) as u64)),
-            SiteKind::Tail { target } => Arrival::Tail(page.wrapping_add(i64::from(target) as u64)),
-            SiteKind::Link { target, is_grouped, .. } => {
-                Arrival::Linkable(page.wrapping_add(i64::from(target) as u64), number, is_grouped)
-            }
+            SiteKind::Attend { target } => Arrival::At(at_offset(target)),
+            SiteKind::Tail { target } => Arrival::Tail(at_offset(target)),
+            SiteKind::Link { target, is_grouped, .. } => Arrival::Linkable(at_offset(target), number, is_grouped),
             SiteKind::Return { .. } => {
                 let at = vcpu.cpu.frame.target;
                 vcpu.cpu.frame.page = at & !(PAGE_SIZE - 1);

@@ -1,6 +1,7 @@
 //! What translated code does without leaving it, where no single instruction shows it.
 
 mod links;
+mod narrow;
 mod processors;
 
 use dragoman_jit::{
@@ -127,9 +128,10 @@ fn whichever_instruction_the_host_refuses_is_known_by_its_place() {
     let (context, _) = processors::context(&processors::sixteen_mib(&[]), &World::new());
     let mut vcpu = InterpretedVcpu::new(VcpuId(0), context);
     vcpu.load(&processors::long_state(0)).expect("a valid state");
-    let (block, originals) = vcpu.decoder.decode_for_rewriting(at, CODE, vcpu.cpu.mode, COUNT.into()).expect("it is whole");
+    let mode = vcpu.cpu.mode;
+    let (block, originals) = vcpu.decoder.decode_for_rewriting(at, CODE, mode, COUNT.into()).expect("it is whole");
     let source =
-        Source { insns: &block.insns, originals: &originals, page_offset: 0x100, view: 0, cpl: 0, is_grouped: true, tail: None };
+        Source { insns: &block.insns, originals: &originals, page_offset: 0x100, view: 0, mode, is_grouped: true, tail: None };
     let translation = Rewriter::new(layout(), HostInstructions::detect(false)).rewrite(source);
     let (numbers, starts): (Vec<u8>, Vec<u32>) = translation.rows.iter().map(|row| (row.insn, row.start())).unzip();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<u8>>());

@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use dragoman_frontend::{
-    decode::{MAX_BLOCK_INSNS, Mode},
-    model::Feature,
-    post_mortem::Trace,
-};
+use dragoman_frontend::{decode::MAX_BLOCK_INSNS, model::Feature, post_mortem::Trace};
 use dragoman_jit::{
-    GuestTime, JumpCache,
+    GuestTime,
     rewrite::{HostInstructions, Rewriter},
     run::time,
 };
@@ -19,6 +15,7 @@ use super::{
     code::{Code, Regions},
     exits::Exits,
     heat::Heat,
+    jumps::Jumps,
     make::Splits,
     run::Run,
 };
@@ -37,10 +34,7 @@ pub(super) struct TranslatedVcpu {
     rewriter: Rewriter,
     heat: Heat,
     splits: Splits,
-    /// For each view.
-    jumps: [Box<JumpCache>; 3],
-    /// The mode that they are for, but for the ring.
-    jumps_mode: Mode,
+    jumps: Jumps,
     exits: Exits,
     /// As they were when the jump caches were last known to be right.
     regions: Regions,
@@ -52,8 +46,8 @@ pub(super) struct TranslatedVcpu {
 impl TranslatedVcpu {
     /// A processor in its power-on state.
     pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, settings: Settings) -> Self {
-        // Others keep the address of every operand, of which the host says nothing that is the guest's.
-        let has_x87 = context.model.has(Feature::FdpExceptionOnly);
+        // Others keep the address of every operand, and selectors, of which the host says nothing that is the guest's.
+        let has_x87 = context.model.has(Feature::FdpExceptionOnly) && context.model.has(Feature::ZeroFcsFds);
         let mut inner = InterpretedVcpu::new(id, context);
         inner.overwritten = Some(Vec::new());
         inner.blocks = BlockCache::with_capacity(COLD_BLOCKS);
@@ -64,29 +58,15 @@ impl TranslatedVcpu {
             inner.cpu.frame.time = GuestTime::steady();
         }
         let end = inner.cpu.context.ram.ranges().map(|(first, length)| GuestPhys(first.0 + length)).max();
-        let mut jumps: [_; 3] = std::array::from_fn(|_| JumpCache::new(end.unwrap_or_default()));
-        inner.cpu.frame.all_jumps = jumps.each_mut().map(|jumps| jumps.address());
-        let (regions, jumps_mode) = (code.cache.view(), Mode::default());
+        let (regions, jumps) = (code.cache.view(), Jumps::new(&mut inner.cpu.frame, end.unwrap_or_default()));
         let splits = Splits::default();
-        Self {
-            inner,
-            code,
-            rewriter,
-            heat: Heat::new(),
-            splits,
-            jumps,
-            jumps_mode,
-            exits: Exits::default(),
-            regions,
-            heard: 0,
-            settings,
-        }
+        Self { inner, code, rewriter, heat: Heat::new(), splits, jumps, exits: Exits::default(), regions, heard: 0, settings }
     }
 
     /// The interpreter's part, and what makes the translator's, with blocks of `limit` instructions.
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
-        let Self { inner, code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, .. } = self;
-        (inner, Parts { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, limit })
+        let Self { inner, code, rewriter, heat, splits, jumps, exits, regions, heard, .. } = self;
+        (inner, Parts { code, rewriter, heat, splits, jumps, exits, regions, heard, limit })
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -100,8 +80,7 @@ struct Parts<'a> {
     rewriter: &'a mut Rewriter,
     heat: &'a mut Heat,
     splits: &'a mut Splits,
-    jumps: &'a mut [Box<JumpCache>; 3],
-    jumps_mode: &'a mut Mode,
+    jumps: &'a mut Jumps,
     exits: &'a mut Exits,
     regions: &'a mut Regions,
     heard: &'a mut u64,
@@ -111,11 +90,11 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// What runs code until the processor leaves it for something else. What is known of code that is gone is forgotten.
     fn start(&mut self) -> Run<'_> {
-        let Self { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, limit } = self;
+        let Self { code, rewriter, heat, splits, jumps, exits, regions, heard, limit } = self;
         for gone in code.cache.refresh(regions) {
-            jumps.iter_mut().for_each(|jumps| jumps.forget_code_in(&gone));
+            jumps.all().for_each(|jumps| jumps.forget_code_in(&gone));
         }
-        Run { code, rewriter, heat, splits, jumps, jumps_mode, exits, regions, heard, limit: *limit }
+        Run { code, rewriter, heat, splits, jumps, exits, regions, heard, limit: *limit }
     }
 }
 

@@ -72,6 +72,16 @@ impl PageTracker {
         }
     }
 
+    /// Forgets that there is code anywhere. Nobody may keep any that was decoded: whoever does hears of no write to it.
+    pub fn clear_all_code(&self) {
+        for word in &self.code {
+            // Most pages never held code, and cost no memory as long as they are only looked at.
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Release);
+            }
+        }
+    }
+
     /// Whether writes are being logged.
     #[inline]
     pub fn is_logging(&self) -> bool {
@@ -227,6 +237,22 @@ mod tests {
         assert!(heard.0.lock().expect("not poisoned").is_empty());
         ram.write(GuestPhys(0x1f_fff0), &[0; 128]).expect("RAM");
         assert_eq!(*heard.0.lock().expect("not poisoned"), [(0x20_0000, 112)]);
+    }
+
+    #[test]
+    fn code_that_is_forgotten_everywhere_is_heard_of_no_more() {
+        let ram = GuestRam::new(4 << 20).expect("small");
+        let heard = Arc::new(Heard::default());
+        ram.tracker().add_listener(heard.clone());
+        for page in [0, 0x10_0000, 0x3f_f000] {
+            ram.tracker().mark_code(GuestPhys(page), 64);
+        }
+        ram.tracker().clear_all_code();
+        for page in [0, 0x10_0000, 0x3f_f000] {
+            assert!(!ram.tracker().is_watched(GuestPhys(page)));
+            ram.write(GuestPhys(page), &[1; 64]).expect("RAM");
+        }
+        assert!(heard.0.lock().expect("not poisoned").is_empty());
     }
 
     #[test]

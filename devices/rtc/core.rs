@@ -198,7 +198,18 @@ impl RealTimeClock {
         if self.period().is_some_and(|period| before.to_ticks(CRYSTAL) / period != after.to_ticks(CRYSTAL) / period) {
             self.causes |= Causes::PF;
         }
-        let seconds = after.0 / SECOND - before.0 / SECOND;
+        self.pass(after.0 / SECOND - before.0 / SECOND);
+    }
+
+    /// So many seconds passed in which guest time stood.
+    pub fn skip(&mut self, seconds: u64) {
+        if self.is_running() {
+            self.pass(seconds);
+        }
+    }
+
+    /// Updates the time once for each of `seconds`.
+    fn pass(&mut self, seconds: u64) {
         if seconds > 0 && self.is_updating() {
             self.causes |= Causes::UF;
             let date = self.date();

@@ -51,6 +51,13 @@ impl Rtc {
         self.core.set_epoch(epoch);
     }
 
+    /// So many seconds passed in which guest time stood: the battery kept the clock going. Neither its phase nor what it does
+    /// within a second changes.
+    pub fn skip(&mut self, seconds: u64) {
+        self.core.skip(seconds);
+        self.drive();
+    }
+
     /// A byte of the RAM; zero for the clock's own registers (below 0Eh).
     pub fn cmos(&self, index: u8) -> u8 {
         self.core.ram(index)

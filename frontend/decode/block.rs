@@ -68,8 +68,12 @@ impl Decoder {
         let block = self.decode_each(at, bytes, mode, limit, |decoded, insn| {
             originals.push(*decoded);
             let is_refused = insn.opcode != Opcode::of(decoded.code());
-            let is_branch = decoded.is_jcc_short_or_near() && decoded.op0_kind() == OpKind::NearBranch64;
-            let ahead = decoded.near_branch64().wrapping_sub(decoded.next_ip());
+            let (is_branch, ahead) = match decoded.op0_kind() {
+                OpKind::NearBranch64 => (true, decoded.near_branch64().wrapping_sub(decoded.next_ip())),
+                OpKind::NearBranch32 => (true, decoded.near_branch32().wrapping_sub(decoded.next_ip32()).into()),
+                _ => (false, 0),
+            };
+            let is_branch = is_branch && decoded.is_jcc_short_or_near();
             is_refused || !is_branch || ahead >= PAGE_SIZE
         })?;
         Ok((block, originals))

@@ -79,7 +79,8 @@ impl Mode {
         set(AVX, state.cr4.contains(Cr4::OSXSAVE) && state.xcr0.contains(Xcr0::SSE | Xcr0::AVX));
         bits |= u32::from(state.cpl()) << CPL_SHIFT;
         if !is_64bit {
-            for index in SegmentIndex::ALL {
+            // FS and GS are never: what they hold is the thread's, and code should not be another for each.
+            for index in SegmentIndex::ALL.into_iter().filter(|index| (*index as u8) < SegmentIndex::Fs as u8) {
                 let segment = state.segment(index);
                 if segment.is_flat_data() || index == SegmentIndex::Cs && segment.is_flat_code() {
                     bits |= 1 << (FLAT_SHIFT + index as u32);
@@ -153,7 +154,7 @@ impl Mode {
     }
 
     /// Whether accesses through segment `index` need no base added and no check: the segment is flat, or the mode has
-    /// no such segment. FS and GS in 64-bit mode are not flat: they have a base.
+    /// no such segment. FS and GS count as not flat.
     #[inline]
     pub const fn is_flat(self, index: SegmentIndex) -> bool {
         if self.is_64bit() { (index as u8) < SegmentIndex::Fs as u8 } else { self.0 >> (FLAT_SHIFT + index as u32) & 1 != 0 }

@@ -158,8 +158,12 @@ impl Segment {
     /// Whether every offset of 32 bits may be read and written and the base is zero, so that a check at run time
     /// could never fail.
     pub const fn is_flat_data(&self) -> bool {
-        self.base == 0
-            && self.limit == u32::MAX
+        self.base == 0 && self.is_unbounded_data()
+    }
+
+    /// Whether every offset of 32 bits may be read and written, wherever the base is.
+    pub const fn is_unbounded_data(&self) -> bool {
+        self.limit == u32::MAX
             && self.attributes.is_writable()
             && !self.attributes.is_expand_down()
             && self.attributes.is_present()

@@ -12,7 +12,7 @@ static u64 run(u64 count)
         require(child >= 0);
         if (child == 0) {
             char *words[] = { arguments[0], "0", 0 }, *none[] = { 0 };
-            syscall3(SYS_execve, (i64)arguments[0], (i64)words, (i64)none);
+            syscall3(SYS_execve, (word)arguments[0], (word)words, (word)none);
             leave(127);
         }
         int status = reap(child);

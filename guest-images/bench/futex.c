@@ -15,10 +15,10 @@ static u64 run(u64 count)
     for (u64 i = 0; i < turns; i++) {
         u32 now;
         while (((now = *turn) & 1) != mine)
-            syscall4(SYS_futex, (i64)turn, FUTEX_WAIT, now, 0);
+            syscall4(SYS_futex, (word)turn, FUTEX_WAIT, now, 0);
         sum = mix(sum, now);
         *turn = now + 1;
-        syscall4(SYS_futex, (i64)turn, FUTEX_WAKE, 1, 0);
+        syscall4(SYS_futex, (word)turn, FUTEX_WAKE, 1, 0);
     }
     if (child == 0)
         leave(0);

@@ -4,7 +4,7 @@
 
 enum { SIZE = 1 << 20, PIECE = 64 << 10 };
 
-static void copy(u8 *to, const u8 *from, u64 count)
+static void copy(u8 *to, const u8 *from, unsigned long count)
 {
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
 }

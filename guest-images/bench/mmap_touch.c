@@ -16,7 +16,7 @@ static u64 run(u64 count)
             *byte = (u8)(page + 1);
             found += *byte;
         }
-        require(syscall3(SYS_munmap, (i64)memory, PAGES * PAGE, 0) == 0);
+        require(syscall3(SYS_munmap, (word)memory, PAGES * PAGE, 0) == 0);
         sum = mix(sum, found);
     }
     return sum;

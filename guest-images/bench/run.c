@@ -14,7 +14,7 @@ static void say(const char *first, const char *second, const char *third)
     static char line[3 * LINE];
     char *end = put(put(put(put(line, "bench: "), first), second), third);
     *end++ = '\n';
-    syscall3(SYS_write, 1, (i64)line, end - line);
+    syscall3(SYS_write, 1, (word)line, end - line);
     syscall3(SYS_ioctl, 1, TCSBRK, 1);
 }
 
@@ -34,17 +34,17 @@ static void decimal(char *to, u64 value)
 static int start(char *path, char *count, char *line)
 {
     int ends[2];
-    require(syscall3(SYS_pipe, (i64)ends, 0, 0) == 0);
+    require(syscall3(SYS_pipe, (word)ends, 0, 0) == 0);
     i64 child = syscall0(SYS_fork);
     if (child == 0) {
         char *words[] = { path, count, 0 }, *none[] = { 0 };
         syscall3(SYS_dup2, ends[1], 1, 0);
-        syscall3(SYS_execve, (i64)path, (i64)words, (i64)none);
+        syscall3(SYS_execve, (word)path, (word)words, (word)none);
         leave(127);
     }
     syscall3(SYS_close, ends[1], 0, 0);
     i64 length = 0, got;
-    while (length < LINE - 1 && (got = syscall3(SYS_read, ends[0], (i64)(line + length), LINE - 1 - length)) > 0)
+    while (length < LINE - 1 && (got = syscall3(SYS_read, ends[0], (word)(line + length), LINE - 1 - length)) > 0)
         length += got;
     syscall3(SYS_close, ends[0], 0, 0);
     while (length > 0 && line[length - 1] == '\n')
@@ -68,7 +68,7 @@ static void measure(char *name, char *count)
     say("failed ", line, status_text);
 }
 
-__attribute__((used)) static void begin(i64 *stack)
+__attribute__((used)) static void begin(word *stack)
 {
     arguments = (char **)(stack + 1);
     /* The kernel's own messages would come between our lines. */

@@ -6,13 +6,13 @@
 
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
-use iced_x86::{ConditionCode, OpKind};
+use iced_x86::{ConditionCode, Mnemonic, OpKind};
 
 use super::{
     DetourKind, Exit, SiteKind, Stub, Way, Work,
     flags::{FlagHome, Flags},
-    plan::MemoryUse,
-    registers::{Home, home, number},
+    plan::{MemoryUse, Step},
+    registers::{Home, R10, R11, home, number},
 };
 
 use crate::{JumpCache, run::emit_find_jump};
@@ -20,8 +20,6 @@ use crate::{JumpCache, run::emit_find_jump};
 const PAGE: i32 = 4096;
 /// The opcode of a call with a 32-bit displacement.
 const CALL: u8 = 0xe8;
-/// What a near jump or call takes its target from.
-const TARGET: MemoryUse = MemoryUse { size: 8, is_write: false };
 
 impl Work<'_> {
     /// JMP to a fixed target.
@@ -56,16 +54,28 @@ impl Work<'_> {
         }
     }
 
-    /// JRCXZ, which has no long form.
-    pub(super) fn count_branch(&mut self) {
+    /// JRCXZ, JECXZ in 32-bit code, which have no long form, and LOOP there.
+    pub(super) fn count_branch(&mut self, step: &Step) {
         const LENGTH_OF_JUMP: u8 = 5;
+        let is_loop = self.original().mnemonic() == Mnemonic::Loop;
+        if is_loop {
+            dynasm!(self.code ; .arch x64 ; lea ecx, [rcx - 1]);
+            self.after_writing(step.written);
+        }
+        if self.is_narrow() {
+            // An address size of 32 bits.
+            self.code.push(0x67);
+        }
         self.code.extend([0xe3, LENGTH_OF_JUMP]);
-        let not_taken = self.code.jump_forward();
+        let other = self.code.jump_forward();
         let flags = self.flags;
-        self.go_on_at(self.branch_target(), 0);
-        self.code.land(not_taken);
+        let way_on = |work: &mut Self, is_taken| {
+            if is_taken { work.go_on_at(work.branch_target(), 0) } else { work.fall_out() }
+        };
+        way_on(self, !is_loop);
+        self.code.land(other);
         self.flags = flags;
-        self.fall_out();
+        way_on(self, is_loop);
     }
 
     /// JMP to a target in a register or in memory.
@@ -82,12 +92,14 @@ impl Work<'_> {
         if original.op0_kind() == OpKind::Memory {
             self.give_up_host_flags();
             let site = self.miss();
-            self.address()?;
-            self.probe(TARGET, site);
-            dynasm!(self.code ; .arch x64 ; mov Rq(register), [r10 + r11]);
+            let target = MemoryUse { size: self.slot(), is_write: false };
+            self.address(target, site)?;
+            self.probe(target, site);
+            self.load_slot(register, R10, R11, 0);
             return Ok(());
         }
         match number(original.op0_register()).map(|n| (n, home(n))) {
+            Some((_, Home::Host(held))) if self.is_narrow() => dynasm!(self.code ; .arch x64 ; mov Rd(register), Rd(held)),
             Some((_, Home::Host(held))) => dynasm!(self.code ; .arch x64 ; mov Rq(register), Rq(held)),
             Some((n, Home::Memory)) => {
                 let at = self.layout.gpr(n);
@@ -138,8 +150,7 @@ impl Work<'_> {
         match target.checked_sub(offset) {
             Some(distance) => self.leave_page(distance, offset, moved),
             None => {
-                let page = self.layout.page();
-                dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + target]);
+                self.rip_into(R10, target);
                 self.jump_to_r10(moved.map(i32::from));
             }
         }
@@ -209,7 +220,7 @@ impl Work<'_> {
             self.save_flags();
         }
         let elsewhere = self.layout.jump_elsewhere();
-        dynasm!(self.code ; .arch x64 ; lea r10, [r10 + offset]);
+        self.sum(R10, R10, offset);
         self.site_number(site, 14);
         dynasm!(self.code ; .arch x64 ; gs jmp QWORD [elsewhere]);
     }
@@ -221,7 +232,7 @@ impl Work<'_> {
         self.link(target, is_grouped);
     }
 
-    /// Calls what is at `target`, to which a return is to come back if it was noted, having added -8 to RSP.
+    /// Calls what is at `target`, to which a return is to come back if it was noted, having pushed that.
     pub(super) fn call_to(&mut self, target: i32, next: u8) {
         let is_inside = (0..PAGE).contains(&target);
         if is_inside && target < self.next_offset() {
@@ -236,7 +247,7 @@ impl Work<'_> {
                 self.land_return();
             }
             (true, false) => self.link_to(target, true),
-            (false, _) => self.call_by(is_noted, |work| work.leave_to(target, Some(-8))),
+            (false, _) => self.call_by(is_noted, |work| work.leave_to(target, Some(-(work.slot() as i8)))),
         }
     }
 

@@ -7,11 +7,13 @@
 //! through the block. Where a leader does not find its range, the block goes on in a copy of itself without groups, so no
 //! access that may never be made faults, and each that does faults alone.
 
+use dragoman_frontend::decode::Mode;
+use dragoman_state::PAGE_SIZE;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 
-use dragoman_state::PAGE_SIZE;
-
 use super::{
+    memory::displacement,
+    narrow::is_narrow,
     plan::{Plan, Step},
     registers::{Home, home, number},
 };
@@ -77,8 +79,8 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Those of a block.
-    pub fn of(steps: &[Step], originals: &[Instruction], page_offset: u16) -> Self {
-        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0, page_offset };
+    pub fn of(steps: &[Step], originals: &[Instruction], mode: Mode, page_offset: u16) -> Self {
+        let mut search = Search { found: Vec::new(), open: Vec::new(), branches: 0, is_narrow: is_narrow(mode), page_offset };
         let mut of = Vec::with_capacity(steps.len());
         for (n, (step, insn)) in steps.iter().zip(originals).enumerate() {
             of.push(search.step(n, step, insn));
@@ -148,6 +150,8 @@ struct Search {
     found: Vec<Group>,
     open: Vec<Open>,
     branches: u32,
+    /// The code is 32-bit code.
+    is_narrow: bool,
     page_offset: u16,
 }
 
@@ -164,10 +168,10 @@ impl Search {
         if !keeps_distances(step, insn) {
             self.open.clear();
         }
-        let group = access(step, insn, self.page_offset).map(|access| self.join(n, &access));
+        let group = self.access(step, insn).map(|access| self.join(n, &access));
         self.open.retain_mut(|open| {
             let by = match self.found[open.group].base {
-                Base::Register(base) => moved(step, insn, base),
+                Base::Register(base) => moved(step, insn, base, self.is_narrow),
                 Base::Sum { base, index, scale, .. } => {
                     moved_by(step, insn, base, 1).and_then(|by| by.checked_add(moved_by(step, insn, index, scale)?))
                 }
@@ -238,86 +242,109 @@ fn keeps_distances(step: &Step, insn: &Instruction) -> bool {
         && step.borrowed < if step.memory.is_some() { 2 } else { 3 }
 }
 
-/// The access of `insn`, where it is of a kind that groups have.
-fn access(step: &Step, insn: &Instruction, page_offset: u16) -> Option<Access> {
-    let stack = |offset, is_write| Some(Access { base: Base::Register(RSP), offset, size: 8, is_write });
-    match step.plan {
-        Plan::Push if insn.op0_kind() != OpKind::Memory => stack(-8, true),
-        Plan::Call => stack(-8, true),
-        Plan::Pop | Plan::Return => stack(0, false),
-        Plan::Native => {
-            let memory = step.memory.filter(|_| step.borrowed < 2 && !step.touches_x87)?;
-            let (base, offset) = base(insn, page_offset)?;
-            Some(Access { base, offset, size: memory.size, is_write: memory.is_write })
+impl Search {
+    /// The access of `insn`, where it is of a kind that groups have.
+    fn access(&self, step: &Step, insn: &Instruction) -> Option<Access> {
+        let slot = slot(self.is_narrow);
+        let stack = |offset, is_write| Some(Access { base: Base::Register(RSP), offset, size: slot as u32, is_write });
+        match step.plan {
+            Plan::Push if insn.op0_kind() != OpKind::Memory => stack(-slot, true),
+            Plan::Call => stack(-slot, true),
+            Plan::Pop | Plan::Return => stack(0, false),
+            Plan::Native => {
+                let memory = step.memory.filter(|_| step.borrowed < 2 && !step.touches_x87)?;
+                let (base, offset) = self.base(insn)?;
+                Some(Access { base, offset, size: memory.size, is_write: memory.is_write })
+            }
+            _ => None,
         }
-        _ => None,
+    }
+
+    /// What the memory operand of `insn` is off, and how far.
+    fn base(&self, insn: &Instruction) -> Option<(Base, i64)> {
+        let (base, index) = (insn.memory_base(), insn.memory_index());
+        let offset = displacement(insn, self.is_narrow);
+        let segment = match insn.memory_segment() {
+            segment @ (Register::FS | Register::GS) => segment,
+            _ => Register::None,
+        };
+        if index == Register::None && segment == Register::None && is_address(base, self.is_narrow) {
+            if let Some(n) = number(base).filter(|n| matches!(home(*n), Home::Host(_))) {
+                return Some((Base::Register(n), offset));
+            }
+        }
+        // Sums that begin again at 4 GiB, and segments that may have bounds, are found one by one.
+        if self.is_narrow {
+            return None;
+        }
+        // MOV of the accumulator to or from an address of 64 bits takes no base in its place.
+        let is_far = matches!(
+            insn.code(),
+            Code::Mov_AL_moffs8
+                | Code::Mov_AX_moffs16
+                | Code::Mov_EAX_moffs32
+                | Code::Mov_RAX_moffs64
+                | Code::Mov_moffs8_AL
+                | Code::Mov_moffs16_AX
+                | Code::Mov_moffs32_EAX
+                | Code::Mov_moffs64_RAX
+        );
+        let is_wide = |register: Register| register == Register::None || register.is_gpr64();
+        let is_absolute = base == Register::None && index == Register::None;
+        if is_far || !(is_wide(base) || base == Register::RIP) || !is_wide(index) || is_absolute && insn.memory_displ_size() != 8
+        {
+            return None;
+        }
+        let offset = if base == Register::RIP { offset.checked_add(self.page_offset.into())? } else { offset };
+        i32::try_from(offset).ok()?;
+        Some((Base::Sum { segment, base, index, scale: insn.memory_index_scale() }, offset))
     }
 }
 
-/// What the memory operand of `insn` is off, and how far.
-fn base(insn: &Instruction, page_offset: u16) -> Option<(Base, i64)> {
-    let (base, index) = (insn.memory_base(), insn.memory_index());
-    let offset = insn.memory_displacement64() as i64;
-    let segment = match insn.memory_segment() {
-        segment @ (Register::FS | Register::GS) => segment,
-        _ => Register::None,
-    };
-    if index == Register::None && segment == Register::None && base.is_gpr64() {
-        if let Some(n) = number(base).filter(|n| matches!(home(*n), Home::Host(_))) {
-            return Some((Base::Register(n), offset));
-        }
-    }
-    // MOV of the accumulator to or from an address of 64 bits takes no base in its place.
-    let is_far = matches!(
-        insn.code(),
-        Code::Mov_AL_moffs8
-            | Code::Mov_AX_moffs16
-            | Code::Mov_EAX_moffs32
-            | Code::Mov_RAX_moffs64
-            | Code::Mov_moffs8_AL
-            | Code::Mov_moffs16_AX
-            | Code::Mov_moffs32_EAX
-            | Code::Mov_moffs64_RAX
-    );
-    let is_wide = |register: Register| register == Register::None || register.is_gpr64();
-    let is_absolute = base == Register::None && index == Register::None;
-    if is_far || !(is_wide(base) || base == Register::RIP) || !is_wide(index) || is_absolute && insn.memory_displ_size() != 8 {
-        return None;
-    }
-    let offset = if base == Register::RIP { offset.checked_add(page_offset.into())? } else { offset };
-    i32::try_from(offset).ok()?;
-    Some((Base::Sum { segment, base, index, scale: insn.memory_index_scale() }, offset))
+/// How many bytes a slot of the stack has.
+fn slot(is_narrow: bool) -> i64 {
+    if is_narrow { 4 } else { 8 }
 }
 
-/// By how much `insn` moves `scale` times `register`, where that is known.
+/// Whether `register` is as wide as an address.
+fn is_address(register: Register, is_narrow: bool) -> bool {
+    if is_narrow { register.is_gpr32() } else { register.is_gpr64() }
+}
+
+/// By how much `insn` moves `scale` times `register`, where that is known, in 64-bit code.
 fn moved_by(step: &Step, insn: &Instruction, register: Register, scale: u32) -> Option<i64> {
-    number(register).map_or(Some(0), |n| moved(step, insn, n)?.checked_mul(scale.into()))
+    number(register).map_or(Some(0), |n| moved(step, insn, n, false)?.checked_mul(scale.into()))
 }
 
 /// By how much `insn` moves `base`, where that is known.
-fn moved(step: &Step, insn: &Instruction, base: u8) -> Option<i64> {
+fn moved(step: &Step, insn: &Instruction, base: u8, is_narrow: bool) -> Option<i64> {
     if step.written & 1 << base == 0 {
         return Some(0);
     }
     match step.plan {
-        Plan::Push | Plan::Call if base == RSP => return Some(-8),
-        Plan::Pop if base == RSP && number(insn.op0_register()) != Some(RSP) => return Some(8),
+        Plan::Push | Plan::Call if base == RSP => return Some(-slot(is_narrow)),
+        Plan::Pop if base == RSP && number(insn.op0_register()) != Some(RSP) => return Some(slot(is_narrow)),
         Plan::Address | Plan::Native => {}
         _ => return None,
     }
-    let is_base =
-        insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() && number(insn.op0_register()) == Some(base);
+    let is_base = insn.op0_kind() == OpKind::Register
+        && is_address(insn.op0_register(), is_narrow)
+        && number(insn.op0_register()) == Some(base);
     if !is_base {
         return None;
     }
     let is_immediate = insn.op_count() == 2 && !matches!(insn.op1_kind(), OpKind::Register | OpKind::Memory);
+    let immediate = || {
+        let immediate = insn.immediate(1) as i64;
+        if is_narrow { i64::from(immediate as i32) } else { immediate }
+    };
     match insn.mnemonic() {
-        Mnemonic::Add if is_immediate => Some(insn.immediate(1) as i64),
-        Mnemonic::Sub if is_immediate => Some((insn.immediate(1) as i64).wrapping_neg()),
+        Mnemonic::Add if is_immediate => Some(immediate()),
+        Mnemonic::Sub if is_immediate => Some(immediate().wrapping_neg()),
         Mnemonic::Inc => Some(1),
         Mnemonic::Dec => Some(-1),
         Mnemonic::Lea if insn.memory_base() == insn.op0_register() && insn.memory_index() == Register::None => {
-            Some(insn.memory_displacement64() as i64)
+            Some(displacement(insn, is_narrow))
         }
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! Memory operands: the linear address, and the probe that finds it in the host.
 
+use dragoman_state::SegmentIndex;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
@@ -23,25 +24,57 @@ pub(super) const fn displacement_size(displacement: i64) -> u32 {
     }
 }
 
+/// The displacement of a memory operand, whose addresses have 32 bits where it `is_short`.
+pub(super) fn displacement(insn: &Instruction, is_short: bool) -> i64 {
+    let displacement = insn.memory_displacement64() as i64;
+    if is_short { i64::from(displacement as i32) } else { displacement }
+}
+
+/// Whether an address has 32 bits because a register in it has.
+fn has_short_registers(insn: &Instruction) -> bool {
+    insn.memory_base().is_gpr32() || insn.memory_index().is_gpr32()
+}
+
 impl Work<'_> {
     /// A site for the instruction under way to be executed by the interpreter.
     pub(super) fn miss(&mut self) -> u8 {
         self.site(SiteKind::Interpret)
     }
 
-    /// The linear address of the memory operand into R10. R11 and the host's flags are lost.
-    pub(super) fn address(&mut self) -> Result<(), IcedError> {
-        let original = *self.original();
-        let is_short = [original.memory_base(), original.memory_index()].iter().any(|register| register.is_gpr32());
+    /// The linear address of the memory operand, which is accessed so, into R10. R11 and the host's flags are lost. The code
+    /// is left at `site` where the segment may refuse the access.
+    pub(super) fn address(&mut self, memory: MemoryUse, site: u8) -> Result<(), IcedError> {
+        if !self.is_narrow() {
+            return self.wide_address();
+        }
+        self.effective_address(Code::Lea_r32_m, Register::R10D)?;
+        if let Some(segment) = self.based_segment() {
+            let base = self.layout.segment_bases[segment as usize];
+            self.require_no_bounds(segment, memory, site);
+            dynasm!(self.code ; .arch x64 ; gs add r10d, [base]);
+        }
+        Ok(())
+    }
+
+    /// The same in 64-bit code, where no segment refuses an access.
+    fn wide_address(&mut self) -> Result<(), IcedError> {
+        let is_short = has_short_registers(self.original());
         let (code, into) = if is_short { (Code::Lea_r32_m, Register::R10D) } else { (Code::Lea_r64_m, Register::R10) };
         self.effective_address(code, into)?;
-        let segment = match original.memory_segment() {
-            Register::FS => self.layout.segment_bases[4],
-            Register::GS => self.layout.segment_bases[5],
-            _ => return Ok(()),
-        };
-        dynasm!(self.code ; .arch x64 ; gs add r10, [segment]);
+        if let Some(segment) = self.based_segment() {
+            let base = self.layout.segment_bases[segment as usize];
+            dynasm!(self.code ; .arch x64 ; gs add r10, [base]);
+        }
         Ok(())
+    }
+
+    /// The segment of the memory operand, where its base need not be zero.
+    fn based_segment(&self) -> Option<SegmentIndex> {
+        match self.original().memory_segment() {
+            Register::FS => Some(SegmentIndex::Fs),
+            Register::GS => Some(SegmentIndex::Gs),
+            _ => None,
+        }
     }
 
     /// The effective address of the memory operand, by an LEA of the form `code`, into the host register `into`. R10 and R11
@@ -56,7 +89,15 @@ impl Work<'_> {
         }
         let base = self.part_of_address(original.memory_base(), R10);
         let index = self.part_of_address(original.memory_index(), R11);
-        let displacement = original.memory_displacement64() as i64;
+        let is_short = self.is_narrow() || has_short_registers(&original);
+        let displacement = displacement(&original, is_short);
+        if is_short && base == Register::None && index == Register::None {
+            dynasm!(self.code ; .arch x64 ; mov r10d, DWORD displacement as i32);
+            if into == Register::R10D {
+                return Ok(());
+            }
+            return self.lea(code, into, Register::R10, Register::None, 1, 0);
+        }
         if base == Register::None && index == Register::None {
             // Only this form of MOV, of which there is no LEA, has more than 32 bits.
             let value = if original.memory_displ_size() == 4 { displacement & 0xffff_ffff } else { displacement };
@@ -158,11 +199,11 @@ impl Work<'_> {
         match (group.base, group.low, -member.offset) {
             (Base::Register(base), low, _) => {
                 let Home::Host(base) = home(base) else { unreachable!("bases of groups are in the host's") };
-                dynasm!(self.code ; .arch x64 ; lea r10, [Rq(base) + low]);
+                self.sum(R10, base, low);
             }
-            (Base::Sum { .. }, _, 0) => self.address()?,
+            (Base::Sum { .. }, _, 0) => self.wide_address()?,
             (Base::Sum { .. }, _, back) => {
-                self.address()?;
+                self.wide_address()?;
                 dynasm!(self.code ; .arch x64 ; lea r10, [r10 + back]);
             }
         }

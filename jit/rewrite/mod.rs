@@ -22,6 +22,7 @@ mod flags;
 mod groups;
 mod kept;
 mod memory;
+mod narrow;
 mod native;
 mod plan;
 mod recipe;
@@ -35,7 +36,7 @@ mod tail;
 
 use std::num::NonZero;
 
-use dragoman_frontend::decode::Insn;
+use dragoman_frontend::decode::{Insn, Mode};
 use dragoman_state::GuestPhys;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
@@ -67,8 +68,8 @@ pub struct Source<'a> {
     pub page_offset: u16,
     /// Which of [`Layout::tables`] the code accesses memory through.
     pub view: usize,
-    /// The privilege level.
-    pub cpl: u8,
+    /// The mode that the code runs in.
+    pub mode: Mode,
     /// Whether one probe may find what several instructions access.
     pub is_grouped: bool,
     /// The page that the only instruction ends in, where that is another than it begins in.
@@ -296,16 +297,20 @@ impl Rewriter {
         Self { counts, ..self }
     }
 
-    /// Translates a block of 64-bit code.
+    /// Translates a block of 64-bit code, or of 32-bit code whose CS is flat.
     pub fn rewrite(&mut self, source: Source) -> Translation {
         let both = source.originals.iter().zip(source.insns);
         let mut steps: Vec<Step> =
-            both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn, source.cpl)).collect();
+            both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn, source.mode)).collect();
         if let Some(last) = steps.last_mut().filter(|last| last.plan == Plan::Interpret) {
             // It may be the last because of what it changes.
             last.plan = Plan::InterpretLast;
         }
-        let groups = if source.is_grouped { Groups::of(&steps, source.originals, source.page_offset) } else { Groups::default() };
+        let groups = if source.is_grouped {
+            Groups::of(&steps, source.originals, source.mode, source.page_offset)
+        } else {
+            Groups::default()
+        };
         let kept = Kept::choose(&steps, source.originals, &groups);
         let mut seen = flags::seen(&steps);
         seen[0] |= source.tail.is_some();
@@ -481,6 +486,7 @@ impl Work<'_> {
             Plan::Native => self.native(step),
             Plan::Address => self.load_address(),
             Plan::Push => self.push(),
+            Plan::PushSelector => self.push_selector(),
             Plan::Pop => self.pop(),
             Plan::Leave => self.leave(),
             Plan::Call => self.call(),
@@ -489,7 +495,7 @@ impl Work<'_> {
             Plan::Jump => self.jump(),
             Plan::JumpIndirect => self.jump_indirect(),
             Plan::Branch => self.branch(),
-            Plan::CountBranch => self.count_branch(),
+            Plan::CountBranch => self.count_branch(step),
             Plan::Interpret => self.interpret(),
             Plan::PushFlags => self.push_flags(),
             Plan::PopFlags => self.pop_flags(),

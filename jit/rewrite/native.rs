@@ -8,6 +8,7 @@ use super::{
     Pointer, SiteKind, Work,
     groups::{Base, Member},
     memory::displacement_size,
+    narrow::host_form,
     plan::{self, Step},
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
@@ -51,6 +52,7 @@ impl Work<'_> {
         }
         let original = *self.original();
         let mut insn = original;
+        insn.set_code(host_form(original.code()));
         let mut borrowed: Vec<Borrowed> = Vec::new();
         for n in 0..insn.op_count() {
             borrow(&mut borrowed, &insn, n, step.access[n as usize]);
@@ -76,7 +78,13 @@ impl Work<'_> {
                 Some(Member { group, .. }) => {
                     self.before(step.effect);
                     let distance = self.distance(&group);
-                    insn.set_memory_base(host_register(insn.memory_base(), &[]));
+                    if self.is_narrow() {
+                        self.effective_address(Code::Lea_r32_m, Register::R10D)?;
+                        insn.set_memory_base(Register::R10);
+                        insn.set_memory_displacement64(0);
+                    } else {
+                        insn.set_memory_base(host_register(insn.memory_base(), &[]));
+                    }
                     insn.set_memory_index(as_wide(distance, Register::RAX));
                     insn.set_memory_displ_size(displacement_size(insn.memory_displacement64() as i64));
                     insn.set_memory_index_scale(1);
@@ -86,7 +94,7 @@ impl Work<'_> {
                 None => {
                     self.give_up_host_flags();
                     let miss = *site.insert(self.miss());
-                    self.address()?;
+                    self.address(memory, miss)?;
                     self.probe(memory, miss);
                     let has_r14 = !self.needs_r14();
                     let others = borrowed.iter().filter(|one| !self.is_kept(one.guest)).count();
@@ -189,10 +197,11 @@ impl Work<'_> {
     fn try_load_address(&mut self) -> Result<(), IcedError> {
         let original = *self.original();
         let Some(n) = number(original.op0_register()) else { return self.never() };
-        let is_short = [original.memory_base(), original.memory_index()].iter().any(|register| register.is_gpr32());
+        let is_short =
+            self.is_narrow() || [original.memory_base(), original.memory_index()].iter().any(|register| register.is_gpr32());
         let held = home(n);
         let direct = match held {
-            Home::Host(held) if !is_short => held,
+            Home::Host(held) if !is_short || original.op0_register().size() >= 4 => held,
             _ => R10,
         };
         let (code, like) = if is_short { (Code::Lea_r32_m, Register::EAX) } else { (original.code(), original.op0_register()) };

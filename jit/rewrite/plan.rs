@@ -1,6 +1,7 @@
 //! What is done with an instruction: encoded again, replaced by code of ours, or left to the interpreter.
 
-use dragoman_frontend::decode::{Insn, Opcode};
+use dragoman_frontend::decode::{Insn, Mode, Opcode};
+use dragoman_state::{SegmentIndex, Width};
 use iced_x86::{
     Code, CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, Mnemonic, OpAccess,
     OpKind, Register,
@@ -10,6 +11,7 @@ use crate::run::is_intel;
 
 use super::{
     flags::Effect,
+    narrow,
     registers::{Home, home, number},
 };
 
@@ -23,6 +25,8 @@ pub(super) enum Plan {
     /// LEA.
     Address,
     Push,
+    /// PUSH of a segment register, 32 bits.
+    PushSelector,
     Pop,
     Leave,
     Call,
@@ -32,11 +36,11 @@ pub(super) enum Plan {
     JumpIndirect,
     /// Jcc.
     Branch,
-    /// JRCXZ and LOOP.
+    /// JRCXZ; JECXZ and LOOP in 32-bit code.
     CountBranch,
-    /// PUSHFQ.
+    /// PUSHFQ, PUSHFD.
     PushFlags,
-    /// POPFQ at ring 0, after which the block ends; so after the next four.
+    /// POPFQ and POPFD at ring 0, after which the block ends; so after the next four.
     PopFlags,
     /// CLI.
     ClearInterrupts,
@@ -198,7 +202,7 @@ pub(super) fn of(
     host: &HostInstructions,
     insn: &Instruction,
     lowered: &Insn,
-    cpl: u8,
+    mode: Mode,
 ) -> Step {
     let info = infos.info(insn);
     let access = [info.op0_access(), info.op1_access(), info.op2_access(), info.op3_access(), info.op4_access()];
@@ -212,7 +216,7 @@ pub(super) fn of(
         written: written(info),
         borrowed: borrowed(insn),
     };
-    step.plan = plan(host, insn, lowered, cpl, info, &mut step);
+    step.plan = plan(host, insn, lowered, mode, info, &mut step);
     step
 }
 
@@ -227,33 +231,47 @@ fn borrowed(insn: &Instruction) -> u32 {
     named.filter(|n| home(*n) == Home::Memory).fold(0u16, |all, n| all | 1 << n).count_ones()
 }
 
-fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, info: &InstructionInfo, step: &mut Step) -> Plan {
+fn plan(
+    host: &HostInstructions,
+    insn: &Instruction,
+    lowered: &Insn,
+    mode: Mode,
+    info: &InstructionInfo,
+    step: &mut Step,
+) -> Plan {
     if lowered.opcode != Opcode::of(insn.code()) {
         return Plan::InterpretLast; // it is refused in this mode
     }
     if !is_near(insn) {
         return Plan::InterpretLast;
     }
-    let is_plain_stack = insn.stack_pointer_increment().unsigned_abs() % 8 == 0;
+    let (slot, cpl) = (narrow::slot(mode), mode.cpl());
+    let is_wide = |width: Width| width.bytes() == slot.into();
+    let is_plain_stack = lowered.stack_segment.is_flat()
+        && is_wide(lowered.stack_width)
+        && is_wide(lowered.width)
+        && insn.stack_pointer_increment().unsigned_abs() % slot == 0;
+    let can_address = |insn: &Instruction| can_address(insn, lowered, mode);
+    let has_wide_pointers = is_wide(lowered.address_width) && lowered.segment.is_flat() && mode.is_flat(SegmentIndex::Es);
     match insn.flow_control() {
         FlowControl::UnconditionalBranch if insn.is_jmp_short_or_near() => return Plan::Jump,
         FlowControl::ConditionalBranch if insn.is_jcc_short_or_near() => return Plan::Branch,
-        FlowControl::ConditionalBranch if insn.mnemonic() == Mnemonic::Jrcxz => return Plan::CountBranch,
+        FlowControl::ConditionalBranch if is_count_branch(insn, mode) => return Plan::CountBranch,
         FlowControl::Call if insn.is_call_near() && is_plain_stack => return Plan::Call,
         FlowControl::IndirectCall if insn.is_call_near_indirect() && is_plain_stack && can_address(insn) => {
             return Plan::CallIndirect;
         }
-        FlowControl::IndirectBranch if insn.is_jmp_near_indirect() && is_wide_target(insn) && can_address(insn) => {
+        FlowControl::IndirectBranch if insn.is_jmp_near_indirect() && is_wide(lowered.width) && can_address(insn) => {
             return Plan::JumpIndirect;
         }
         FlowControl::Return if insn.mnemonic() == Mnemonic::Ret && is_plain_stack => return Plan::Return,
         FlowControl::Next => {}
-        FlowControl::Call if insn.mnemonic() == Mnemonic::Syscall && cpl == 3 => return Plan::SystemCall,
+        FlowControl::Call if insn.mnemonic() == Mnemonic::Syscall && cpl == 3 && mode.is_64bit() => return Plan::SystemCall,
         FlowControl::Return if insn.code() == Code::Sysretq && cpl == 0 => return Plan::SystemReturn,
         _ => return Plan::InterpretLast,
     }
     if insn.is_string_instruction() && lowered.is_repeated() {
-        return repeated(insn);
+        return repeated(insn, has_wide_pointers);
     }
     match insn.mnemonic() {
         // Not left to the host: some of them are nothing on one vendor's processors only.
@@ -269,14 +287,15 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         | Mnemonic::Prefetchnta
         | Mnemonic::Prefetchw => return Plan::Nothing,
         Mnemonic::Lea => return if can_address(insn) { Plan::Address } else { Plan::Interpret },
-        Mnemonic::Push if is_plain_stack && can_push(insn) => return Plan::Push,
-        Mnemonic::Pop if is_plain_stack && insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64() => {
+        Mnemonic::Push if is_plain_stack && pushes_selector(insn) && narrow::is_narrow(mode) => return Plan::PushSelector,
+        Mnemonic::Push if is_plain_stack && !pushes_selector(insn) && can_address(insn) => return Plan::Push,
+        Mnemonic::Pop if is_plain_stack && insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr() => {
             return Plan::Pop;
         }
         // With a prefix it moves 16 bits of RBP.
-        Mnemonic::Leave if insn.code() == Code::Leaveq => return Plan::Leave,
-        Mnemonic::Pushfq => return Plan::PushFlags,
-        Mnemonic::Popfq if cpl == 0 => return Plan::PopFlags,
+        Mnemonic::Leave if is_plain_stack => return Plan::Leave,
+        Mnemonic::Pushfq | Mnemonic::Pushfd if is_plain_stack => return Plan::PushFlags,
+        Mnemonic::Popfq | Mnemonic::Popfd if is_plain_stack && cpl == 0 => return Plan::PopFlags,
         Mnemonic::Cli if cpl == 0 => return Plan::ClearInterrupts,
         Mnemonic::Sti if cpl == 0 => return Plan::SetInterrupts,
         Mnemonic::Swapgs => return Plan::SwapGs,
@@ -289,15 +308,21 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
         Mnemonic::Rdtsc | Mnemonic::Rdtscp => return Plan::ReadTime,
         Mnemonic::Rdfsbase | Mnemonic::Rdgsbase => return Plan::ReadBase,
         Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => return Plan::WriteBase,
-        Mnemonic::Mov if insn.code() == Code::Mov_r64_cr && is_plain_control(insn.op1_register()) => return Plan::ReadControl,
+        Mnemonic::Mov if matches!(insn.code(), Code::Mov_r64_cr | Code::Mov_r32_cr) && is_plain_control(insn.op1_register()) => {
+            return Plan::ReadControl;
+        }
         Mnemonic::Mov if reads_selector(insn) => return Plan::ReadSelector,
         _ => {}
     }
-    if is_bit_string(insn) && has_wide_address(insn) && can_address(insn) {
+    if is_bit_string(insn)
+        && is_wide(lowered.address_width)
+        && can_address(insn)
+        && (mode.is_64bit() || lowered.segment.is_flat())
+    {
         step.effect = Effect::of(insn);
         return Plan::BitString;
     }
-    if !is_reencodable(host, insn) {
+    if !is_reencodable(host, insn) || narrow::is_another(insn.mnemonic(), mode) {
         return Plan::Interpret;
     }
     let memory = info.used_memory();
@@ -322,8 +347,9 @@ fn plan(host: &HostInstructions, insn: &Instruction, lowered: &Insn, cpl: u8, in
     Plan::Native
 }
 
-/// What is done with a repeated string instruction.
-fn repeated(insn: &Instruction) -> Plan {
+/// What is done with a repeated string instruction, whose pointers are as wide as addresses and lead through flat segments or
+/// not.
+fn repeated(insn: &Instruction, has_wide_pointers: bool) -> Plan {
     use Mnemonic::*;
     let plan = match insn.mnemonic() {
         Insb | Insw | Insd | Outsb | Outsw | Outsd => return Plan::InterpretLast,
@@ -332,7 +358,7 @@ fn repeated(insn: &Instruction) -> Plan {
         Cmpsb | Cmpsw | Cmpsd | Cmpsq | Scasb | Scasw | Scasd | Scasq => Plan::Compare,
         _ => Plan::Repeat,
     };
-    if insn.has_segment_prefix() || !has_wide_pointers(insn) { Plan::Repeat } else { plan }
+    if insn.has_segment_prefix() || !has_wide_pointers { Plan::Repeat } else { plan }
 }
 
 /// Whether the target of a direct branch can be written as a distance from the start of the page.
@@ -340,7 +366,8 @@ fn is_near(insn: &Instruction) -> bool {
     const MOST: u64 = i32::MAX as u64 - 0x2000;
     match insn.op0_kind() {
         OpKind::NearBranch64 => (insn.near_branch64() as i64).unsigned_abs() < MOST,
-        OpKind::NearBranch16 | OpKind::NearBranch32 => false,
+        OpKind::NearBranch32 => u64::from((insn.near_branch32() as i32).unsigned_abs()) < MOST,
+        OpKind::NearBranch16 => false,
         _ => true,
     }
 }
@@ -375,25 +402,27 @@ pub(super) fn is_remembered(insn: &Instruction) -> bool {
         )
 }
 
-fn is_wide_target(insn: &Instruction) -> bool {
-    match insn.op0_kind() {
-        OpKind::Register => insn.op0_register().is_gpr64(),
-        _ => insn.memory_size().size() == 8,
-    }
+fn pushes_selector(insn: &Instruction) -> bool {
+    insn.op0_kind() == OpKind::Register && insn.op0_register().is_segment_register()
 }
 
-fn can_push(insn: &Instruction) -> bool {
-    match insn.op0_kind() {
-        OpKind::Register => insn.op0_register().is_gpr64(),
-        OpKind::Memory => can_address(insn),
-        _ => true,
+/// Whether the instruction jumps by a count in RCX that is as wide as an address.
+fn is_count_branch(insn: &Instruction, mode: Mode) -> bool {
+    if narrow::is_narrow(mode) {
+        return matches!(insn.code(), Code::Jecxz_rel8_32 | Code::Loop_rel8_32_ECX);
     }
+    insn.mnemonic() == Mnemonic::Jrcxz
 }
 
-/// Whether the memory operand, where there is one, is made of general-purpose registers or RIP.
-fn can_address(insn: &Instruction) -> bool {
+/// Whether the memory operand, where there is one, is made of general-purpose registers or RIP, and its segment asks for
+/// nothing that translated code does not do.
+fn can_address(insn: &Instruction, lowered: &Insn, mode: Mode) -> bool {
     if !(0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory) {
         return true;
+    }
+    if narrow::is_narrow(mode) {
+        let is_simple = lowered.segment.is_flat() || matches!(lowered.segment.index(), SegmentIndex::Fs | SegmentIndex::Gs);
+        return is_simple && lowered.address_width == Width::Dword;
     }
     let is_plain = |register: Register| register == Register::None || register.is_gpr64() || register.is_gpr32();
     // RIP with a 32-bit address size is too rare to be worth its code.
@@ -509,18 +538,6 @@ fn is_plain_control(register: Register) -> bool {
 /// MOV from a segment register to a general one.
 fn reads_selector(insn: &Instruction) -> bool {
     insn.op1_kind() == OpKind::Register && insn.op1_register().is_segment_register() && insn.op0_kind() == OpKind::Register
-}
-
-/// The pointers of a string instruction have 64 bits.
-fn has_wide_pointers(insn: &Instruction) -> bool {
-    let is_wide = |kind| !matches!(kind, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemoryESDI | OpKind::MemoryESEDI);
-    insn.op_kinds().all(is_wide)
-}
-
-/// Every register in the address has 64 bits.
-fn has_wide_address(insn: &Instruction) -> bool {
-    let is_wide = |register: Register| !register.is_gpr32() && register != Register::EIP;
-    is_wide(insn.memory_base()) && is_wide(insn.memory_index()) && insn.memory_displ_size() != 4
 }
 
 /// A bit in memory whose number is in a register may lie anywhere.

@@ -7,17 +7,22 @@ use dragoman_state::RFlags;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 
-use super::{Work, flags::Flags, plan::MemoryUse, registers::R14};
+use super::{
+    Work,
+    flags::Flags,
+    registers::{R10, R11, R14},
+};
 
+/// The host's register for the guest's.
+const RSP: u8 = 15;
 const IF: i32 = RFlags::IF.bits() as i32;
 const ARITHMETIC: i32 = RFlags::ARITHMETIC.bits() as i32;
 /// Of the arithmetic flags: those that LAHF puts into AH.
 const LOW: i32 = ARITHMETIC & 0xff;
 const OVERFLOW_BIT: i8 = RFlags::OF.bits().trailing_zeros() as i8;
-const READ: MemoryUse = MemoryUse { size: 8, is_write: false };
 
 impl Work<'_> {
-    /// PUSHFQ.
+    /// PUSHFQ, or PUSHFD in 32-bit code.
     pub(super) fn push_flags(&mut self) {
         const HIDDEN: i32 = !(RFlags::RF.bits() as i32 | RFlags::VM.bits() as i32 | ARITHMETIC);
         self.leave_flags_in_memory();
@@ -30,19 +35,24 @@ impl Work<'_> {
             ; and r14, HIDDEN
         );
         self.add_saved_flags(R14);
-        dynasm!(self.code ; .arch x64 ; mov [r10], r14 ; lea r15, [r15 - 8]);
+        if self.is_narrow() {
+            dynasm!(self.code ; .arch x64 ; mov [r10], r14d);
+        } else {
+            dynasm!(self.code ; .arch x64 ; mov [r10], r14);
+        }
+        self.move_top(-self.slot_distance());
         self.resume_here(site);
     }
 
-    /// POPFQ at ring 0, where it changes arithmetic flags and IF at most.
+    /// POPFQ at ring 0, or POPFD in 32-bit code, where it changes arithmetic flags and IF at most.
     pub(super) fn pop_flags(&mut self) {
         self.leave_flags_in_memory();
         let site = self.miss();
-        dynasm!(self.code ; .arch x64 ; mov r10, r15);
-        self.probe(READ, site);
+        self.sum(R10, RSP, 0);
+        self.probe(self.slot_use(false), site);
         let (rflags, waits) = (self.layout.rflags, self.layout.waits());
+        self.load_slot(R14, R10, R11, 0);
         dynasm!(self.code ; .arch x64
-            ; mov r14, [r10 + r11]
             ; gs mov r10, [rflags]
             ; xor r10, r14
             ; and r10, !ARITHMETIC
@@ -60,7 +70,7 @@ impl Work<'_> {
         self.stub(site, waiting);
         self.code.land(same);
         self.take_flags(R14);
-        dynasm!(self.code ; .arch x64 ; lea r15, [r15 + 8]);
+        self.move_top(self.slot_distance());
         self.fall_out();
     }
 

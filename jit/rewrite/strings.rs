@@ -10,9 +10,16 @@ use dynasm::dynasm;
 use dynasmrt::DynasmApi;
 use iced_x86::Mnemonic;
 
-use super::{SiteKind, Work, flags::Flags, plan::MemoryUse};
+use super::{
+    SiteKind, Work,
+    flags::Flags,
+    plan::MemoryUse,
+    registers::{R10, R14},
+};
 
 const DF: i32 = RFlags::DF.bits() as i32;
+const RSI: u8 = 6;
+const RDI: u8 = 7;
 /// All bits of an address but those of the offset within its page.
 const PAGE_MASK: i32 = -4096;
 /// Opcodes: of bytes, and of what is wider.
@@ -41,8 +48,8 @@ impl Work<'_> {
         } else {
             dynasm!(self.code ; .arch x64 ; mov rcx, r10);
         }
-        dynasm!(self.code ; .arch x64 ; test rcx, rcx ; .bytes [0x0fu8, 0x84]); // JE
-        let done = self.code.displacement();
+        self.wrap_pointers(is_move);
+        let done = self.jump_if_done();
         self.next_piece(again, site);
         self.code.land(nothing);
         self.code.land(done);
@@ -68,6 +75,7 @@ impl Work<'_> {
             let scratch = self.layout.scratch();
             dynasm!(self.code ; .arch x64 ; lea rsi, [rsi + r10] ; gs mov r10, [scratch]);
         }
+        self.wrap_pointers(is_pair);
         dynasm!(self.code ; .arch x64 ; lea rcx, [rcx + r10]);
         self.code.extend([0x0f, if ends_at_equal { 0x84 } else { 0x85 }]); // JE or JNE
         let found = self.code.displacement();
@@ -115,8 +123,29 @@ impl Work<'_> {
         dynasm!(self.code ; .arch x64 ; gs test DWORD [rflags], DF ; .bytes [0x0fu8, 0x85]); // JNE
         let down = self.code.displacement();
         self.stub(site, down);
-        dynasm!(self.code ; .arch x64 ; test rcx, rcx ; .bytes [0x0fu8, 0x84]); // JE
+        self.jump_if_done()
+    }
+
+    /// A jump, whose displacement this returns, for where nothing is left to be done.
+    fn jump_if_done(&mut self) -> usize {
+        if self.is_narrow() {
+            dynasm!(self.code ; .arch x64 ; test ecx, ecx);
+        } else {
+            dynasm!(self.code ; .arch x64 ; test rcx, rcx);
+        }
+        self.code.extend([0x0f, 0x84]); // JE
         self.code.displacement()
+    }
+
+    /// RDI, and RSI where there `is_source`, are addresses of 32 bits in 32-bit code: behind the last page comes the first. No
+    /// flag is lost.
+    fn wrap_pointers(&mut self, is_source: bool) {
+        if self.is_narrow() {
+            dynasm!(self.code ; .arch x64 ; mov edi, edi);
+            if is_source {
+                dynasm!(self.code ; .arch x64 ; mov esi, esi);
+            }
+        }
     }
 
     /// Prepares the next piece: RDI, and RSI where there is a `source`, become the host's, R14 and R10 how far the guest's are
@@ -124,23 +153,28 @@ impl Work<'_> {
     fn piece(&mut self, source: Option<MemoryUse>, log: u8, is_write: bool, site: u8) {
         let scratch = self.layout.scratch();
         if let Some(source) = source {
-            dynasm!(self.code ; .arch x64 ; mov r10, rsi);
+            self.sum(R10, RSI, 0);
             self.probe_page(source, site);
             dynasm!(self.code ; .arch x64 ; add r10, r11 ; gs mov [scratch], r10);
         }
-        dynasm!(self.code ; .arch x64 ; mov r10, rdi);
+        self.sum(R10, RDI, 0);
         self.probe_page(MemoryUse { size: 1 << log, is_write }, site);
         if is_write {
             // A page that was found for what is written beside its code is not found for all of it.
             let beside_code = self.layout.beside_code();
+            self.sum(R14, RDI, 0);
             dynasm!(self.code ; .arch x64
-                ; mov r14, rdi
                 ; and r14, PAGE_MASK
                 ; gs cmp r14, [beside_code]
                 ; .bytes [0x0fu8, 0x84] // JE
             );
             let beside = self.code.displacement();
             self.stub(site, beside);
+        }
+        if self.is_narrow() {
+            // Nothing is refused any more, so the upper halves may go.
+            dynasm!(self.code ; .arch x64 ; mov ecx, ecx);
+            self.wrap_pointers(source.is_some());
         }
         // How many elements the page has room for, of the two pages where there are two.
         dynasm!(self.code ; .arch x64 ; add r10, r11 ; mov r11d, r10d ; or r11d, PAGE_MASK);

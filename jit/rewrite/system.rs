@@ -188,8 +188,7 @@ impl Work<'_> {
 
     /// Goes on with the next instruction in a block of another view.
     fn go_on_through_cache(&mut self) {
-        let (page, next) = (self.layout.page(), self.next_offset());
-        dynasm!(self.code ; .arch x64 ; gs mov r10, [page] ; lea r10, [r10 + next]);
+        self.rip_into(R10, self.next_offset());
         self.jump_to_r10(None);
     }
 
@@ -204,7 +203,7 @@ impl Work<'_> {
         }
     }
 
-    /// MOV from CR0, CR2, CR3 or CR4, 64 bits.
+    /// MOV from CR0, CR2, CR3 or CR4.
     pub(super) fn read_control(&mut self) {
         let field = match self.original().op1_register() {
             Register::CR0 => offset_of!(VcpuState, cr0),
@@ -286,10 +285,11 @@ impl Work<'_> {
         let is_write = original.mnemonic() != Mnemonic::Bt;
         let number_at = self.layout.gpr(n);
         self.give_up_host_flags();
-        if self.address().is_err() {
+        let site = self.miss();
+        let memory = MemoryUse { size: width, is_write };
+        if self.address(memory, site).is_err() {
             return self.interpret();
         }
-        let site = self.miss();
         match (home(n), width) {
             (Home::Host(held), 8) => dynasm!(self.code ; .arch x64 ; mov r11, Rq(held)),
             (Home::Host(held), 4) => dynasm!(self.code ; .arch x64 ; movsxd r11, Rd(held)),
@@ -304,7 +304,8 @@ impl Work<'_> {
             4 => dynasm!(self.code ; .arch x64 ; sar r11, 5 ; lea r10, [r10 + r11 * 4]),
             _ => dynasm!(self.code ; .arch x64 ; sar r11, 4 ; lea r10, [r10 + r11 * 2]),
         }
-        self.probe(MemoryUse { size: width, is_write }, site);
+        self.truncate_address();
+        self.probe(memory, site);
         dynasm!(self.code ; .arch x64 ; lea r10, [r10 + r11]);
         match home(n) {
             Home::Host(held) => dynasm!(self.code ; .arch x64 ; mov r14d, Rd(held)),
@@ -333,7 +334,7 @@ impl Work<'_> {
     pub(super) fn read_time(&mut self) {
         self.leave_flags_in_memory();
         let site = self.miss();
-        if self.source.cpl > 0 {
+        if self.source.mode.cpl() > 0 {
             let control = self.layout.state + offset_of!(VcpuState, cr4) as i32;
             dynasm!(self.code ; .arch x64 ; gs test DWORD [control], Cr4::TSD.bits() as i32);
             self.jump_not_zero(site);

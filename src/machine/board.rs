@@ -64,11 +64,12 @@ pub struct Board {
     ioapic: Arc<Slot<IoApic>>,
     uart: Arc<Slot<Uart>>,
     coprocessor: Arc<Slot<Coprocessor>>,
+    rtc: Arc<Slot<Rtc>>,
     sockets: Arc<Sockets>,
     tables: Tables,
 }
 
-/// Where the processors are plugged in.
+/// Where the processors are plugged in: a handle is its processor's, whichever engine runs that.
 #[derive(Default)]
 struct Sockets {
     processors: OnceLock<Vec<Arc<dyn VcpuHandle>>>,
@@ -228,7 +229,7 @@ impl Board {
         }
         let bus = builder.bus.build();
         bus.reset();
-        Ok(Self { bus, pic, ioapic, uart, coprocessor, sockets, tables })
+        Ok(Self { bus, pic, ioapic, uart, coprocessor, rtc, sockets, tables })
     }
 
     /// Plugs the processors in, the bootstrap processor first. Once.
@@ -245,6 +246,11 @@ impl Board {
     /// Puts every chip back to its reset state; the clock on the wall goes on.
     pub fn reset(&self) {
         self.bus.reset();
+    }
+
+    /// The clock on the wall went on for so many seconds in which guest time stood.
+    pub fn skip_seconds(&self, seconds: u64) {
+        self.rtc.access(|rtc| rtc.skip(seconds));
     }
 
     /// Gives COM1 bytes from the host. Returns how many it took.

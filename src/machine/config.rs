@@ -26,6 +26,10 @@ pub struct Config {
     pub serial: SerialSpec,
     /// Where port 0xE9 goes, where there is one.
     pub debugcon: Option<SerialSpec>,
+    /// Where the machine can be controlled, if anywhere.
+    pub control: Option<PathBuf>,
+    /// It begins paused.
+    pub paused: bool,
     /// The debug-exit port, where there is one.
     pub debug_exit: Option<u16>,
     /// The test device is there.

@@ -10,7 +10,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender, SyncSender},
@@ -27,7 +27,11 @@ use rustix::{
     pty::OpenptFlags,
 };
 
-use super::{SerialSpec, events::Event};
+use super::{
+    SerialSpec,
+    events::Event,
+    socket::{self, Access, SocketName},
+};
 use crate::failure::Failure;
 
 /// One serial line's host end.
@@ -37,15 +41,6 @@ pub struct Console {
     pub input: Option<SyncSender<()>>,
     /// A socket's name, to be taken away at the end.
     _socket: Option<SocketName>,
-}
-
-/// Removes the socket's name from the file system when the machine ends.
-struct SocketName(PathBuf);
-
-impl Drop for SocketName {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 impl Console {
@@ -96,33 +91,15 @@ impl Console {
     }
 
     fn unix(path: &Path, events: Option<Sender<Event>>) -> Result<Self, Failure> {
-        let listener = listen(path)?;
+        let (listener, name) = socket::listen(path, Access::Usual)?;
         let client: Arc<Mutex<Option<UnixStream>>> = Arc::default();
         let input = accept_on_thread(listener, client.clone(), events)?;
-        Ok(Self { sink: Box::new(Client(client)), input: Some(input), _socket: Some(SocketName(path.into())) })
+        Ok(Self { sink: Box::new(Client(client)), input: Some(input), _socket: Some(name) })
     }
 }
 
 fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Failure> {
     fd.as_fd().try_clone_to_owned().map_err(|error| Failure::resource(format!("standard output cannot be used: {error}")))
-}
-
-/// Listens at `path`. A socket that nobody listens at any more is replaced.
-fn listen(path: &Path) -> Result<UnixListener, Failure> {
-    let refused = |error: std::io::Error| {
-        Failure::resource(format!("the socket {} cannot be made: {error}; choose another path", path.display()))
-    };
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_abandoned(path) => {
-            std::fs::remove_file(path).map_err(refused)?;
-            UnixListener::bind(path).map_err(refused)
-        }
-        bound => bound.map_err(refused),
-    }
-}
-
-fn is_abandoned(path: &Path) -> bool {
-    matches!(UnixStream::connect(path), Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// Takes everything and forgets it.

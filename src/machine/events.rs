@@ -6,9 +6,11 @@ use std::sync::{
     mpsc::Sender,
 };
 
-use dragoman_accel::{AccelError, ExitReason, StopToken, VcpuHandle};
+use dragoman_accel::{StopToken, VcpuHandle};
 use dragoman_devices::{Alarm, PowerControl};
 use dragoman_state::VmInstant;
+
+use crate::control::Asked;
 
 /// Something that the machine's main loop has to deal with.
 #[derive(Debug)]
@@ -21,8 +23,10 @@ pub enum Event {
     Room,
     /// The guest asked for something about the whole machine.
     Power(PowerRequest),
-    /// The processor's thread is over.
-    ProcessorEnded(Option<Result<ExitReason, AccelError>>),
+    /// The processor stopped, after it was started for the so many-th time.
+    ProcessorStopped(u64),
+    /// A client of the control socket asks.
+    Asked(Asked),
     /// A signal came.
     Signal(i32),
 }

@@ -8,24 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dragoman_accel::{ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
+use dragoman_accel::{ExitReason, Pending, StopToken, VcpuContext, World};
 use dragoman_devices::{Clock, LineInputs, LineSink, memory::GuestRam};
 use dragoman_frontend::post_mortem::End;
 use dragoman_state::{VcpuId, VmInstant};
 
 use super::{
-    Config, Outcome, SerialSpec,
+    Config, Engine, Outcome, SerialSpec,
     board::{Board, Parts},
     boot::BootFiles,
     clock::HostClock,
     console::Console,
     crash,
     events::{Bell, Event, PowerRequest, PowerSwitch},
-    processor::RunningProcessor,
+    ledger::Ledger,
+    processor::Processor,
     report::Report,
     terminal::{Escapes, KEYS, Key, RawTerminal},
 };
-use crate::failure::Failure;
+use crate::{
+    control::{Asked, Server},
+    failure::Failure,
+};
 
 /// Builds the machine that `config` describes and runs it to its end.
 pub fn run(config: Config) -> Result<Outcome, Failure> {
@@ -39,21 +43,31 @@ pub fn run(config: Config) -> Result<Outcome, Failure> {
 }
 
 /// A machine: what it is made of, and where it is.
-struct Machine {
-    config: Config,
+pub struct Machine {
+    pub config: Config,
     files: BootFiles,
-    ram: Arc<GuestRam>,
-    clock: Arc<HostClock>,
+    pub ram: Arc<GuestRam>,
+    pub clock: Arc<HostClock>,
     bell: Arc<Bell>,
-    board: Arc<Board>,
-    handle: Arc<dyn VcpuHandle>,
-    stop: StopToken,
-    /// The processor, while it does not run.
-    vcpu: Option<Box<dyn Vcpu>>,
+    pub board: Arc<Board>,
+    /// What every engine's processor is given.
+    pub context: VcpuContext,
+    pub processor: Processor,
+    /// The engine that has the processor, and since when.
+    pub engine: Engine,
+    pub since: VmInstant,
+    /// What engines did that had it before.
+    pub ledger: Ledger,
+    /// How often another engine took it over.
+    pub switches: u64,
+    pub is_paused: bool,
+    /// Seconds of pauses that the clock on the wall was told of.
+    pub wall_seconds: u64,
     events: (Sender<Event>, Receiver<Event>),
     input: Input,
     /// Kept open to the end: dropping one takes its socket's name away.
     _consoles: (Console, Option<Console>),
+    _control: Option<Server>,
 }
 
 /// What the user or a peer typed and the guest has not taken yet.
@@ -81,7 +95,7 @@ impl LineSink for RoomBell {
 }
 
 /// Why the processor stopped for good, or that the machine goes on after a reset.
-enum Next {
+pub enum Next {
     End(Outcome),
     /// The guest died; there is a report to be made.
     Death(End),
@@ -121,13 +135,33 @@ impl Machine {
             model: config.cpu.clone(),
             world: World::new(),
         };
-        let (vcpu, handle) = config.engine.accelerator().create_vcpu(VcpuId(0), context)?;
+        let (vcpu, handle) = config.engine.accelerator().create_vcpu(VcpuId(0), context.clone())?;
         board.plug(vec![handle.clone()]);
         let _ = power.processor.set(handle.clone());
+        let processor = Processor::new(vcpu, handle, stop, events.0.clone())?;
+        let control = config.control.as_deref().map(|path| Server::start(path, events.0.clone())).transpose()?;
         let escapes = (config.serial == SerialSpec::Stdio).then(Escapes::default);
         let input = Input { waiting: Vec::new(), escapes, tell_reader: console.input.take() };
-        let vcpu = Some(vcpu);
-        Ok(Self { config, files, ram, clock, bell, board, handle, stop, vcpu, events, input, _consoles: (console, debugcon) })
+        Ok(Self {
+            engine: config.engine,
+            config,
+            files,
+            ram,
+            clock,
+            bell,
+            board,
+            context,
+            processor,
+            since: VmInstant::ZERO,
+            ledger: Ledger::default(),
+            switches: 0,
+            is_paused: false,
+            wall_seconds: 0,
+            events,
+            input,
+            _consoles: (console, debugcon),
+            _control: control,
+        })
     }
 
     /// Runs the guest, through all its resets, to its end.
@@ -137,21 +171,25 @@ impl Machine {
         if terminal.is_none() {
             self.input.escapes = None;
         }
+        if self.config.paused {
+            self.pause();
+        }
         let deadline = self.config.timeout.map(|timeout| Instant::now() + timeout);
         loop {
             self.power_on()?;
-            let Some(vcpu) = self.vcpu.take() else { return Err(Failure::internal("the processor is missing")) };
-            let running = RunningProcessor::start(vcpu, self.stop.clone(), self.events.0.clone())?;
+            if !self.is_paused {
+                self.processor.start()?;
+            }
             let next = self.until_something_ends(deadline);
-            self.stop.stop();
-            self.handle.kick();
-            let vcpu = self.vcpu.insert(running.join()?);
-            self.stop.clear();
-            match next? {
+            let rested = self.processor.rest();
+            let next = next?;
+            // Whatever it did at the end that is not reported yet comes too late.
+            rested?;
+            match next {
                 Next::End(outcome) => return Ok(outcome),
                 Next::Death(end) => {
                     drop(terminal);
-                    crash::report(vcpu.as_mut(), &self.config.cpu, &self.ram, &end)?;
+                    crash::report(self.processor.vcpu()?.as_mut(), &self.config.cpu, &self.ram, &end)?;
                     return Ok(match end {
                         End::TripleFault(_) => Outcome::TripleFault,
                         End::Halted => Outcome::HaltedForever,
@@ -165,10 +203,7 @@ impl Machine {
     /// Puts the guest into memory and the processor at its beginning.
     fn power_on(&mut self) -> Result<(), Failure> {
         let state = self.files.place(&self.ram, self.board.tables(), &self.config.cpu)?;
-        match &mut self.vcpu {
-            Some(vcpu) => Ok(vcpu.load(&state)?),
-            None => Err(Failure::internal("the processor is missing")),
-        }
+        Ok(self.processor.vcpu()?.load(&state)?)
     }
 
     /// Deals with events until the guest, the user or the time limit ends this life of the machine.
@@ -185,16 +220,24 @@ impl Machine {
                 Next::GoOn => {}
                 next => return Ok(next),
             }
+            if self.is_paused {
+                continue;
+            }
             self.board.bus().advance(self.clock.now());
-            if self.handle.deadline() <= self.clock.now() {
-                self.handle.raise(dragoman_accel::Pending::Deadline);
+            let handle = self.processor.handle();
+            if handle.deadline() <= self.clock.now() {
+                handle.raise(Pending::Deadline);
             }
         }
     }
 
     /// Waits for an event, or until something is due.
     fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
-        let due = || self.board.bus().next_deadline().min(self.handle.deadline());
+        // While guest time stands nothing of the guest's becomes due.
+        let due = || match self.is_paused {
+            true => VmInstant::NEVER,
+            false => self.board.bus().next_deadline().min(self.processor.handle().deadline()),
+        };
         let mut until = due();
         loop {
             self.bell.set(until);
@@ -227,15 +270,31 @@ impl Machine {
             Event::Power(PowerRequest::DebugExit(value)) => Next::End(Outcome::DebugExit(value)),
             Event::Power(PowerRequest::Reset) if self.config.no_reboot => Next::End(Outcome::ResetRefused),
             Event::Power(PowerRequest::Reset) => Next::Restart,
-            Event::ProcessorEnded(None) => return Err(Failure::internal("the processor's thread panicked")),
-            Event::ProcessorEnded(Some(result)) => match result? {
+            Event::Asked(asked) => self.obey(asked)?,
+            Event::ProcessorStopped(start) if self.processor.runs_since(start) => match self.processor.rest()? {
+                Some(reason) => self.processor_ended(reason),
                 // A request that stopped the processor is in the queue before this.
-                ExitReason::Stopped | ExitReason::StepDone => Next::GoOn,
-                ExitReason::HaltedForever => Next::Death(End::Halted),
-                ExitReason::TripleFault(_) if self.config.resets_on_triple_fault => Next::Restart,
-                ExitReason::TripleFault(fault) => Next::Death(End::TripleFault(fault.0)),
+                None => Next::GoOn,
             },
+            // Whoever had it stopped knows.
+            Event::ProcessorStopped(_) => Next::GoOn,
         })
+    }
+
+    /// Puts a request back into the queue.
+    pub fn ask_again(&self, asked: Asked) {
+        // The queue's other end is here, too.
+        let _ = self.events.0.send(Event::Asked(asked));
+    }
+
+    /// What comes of a processor that cannot go on.
+    pub fn processor_ended(&self, reason: ExitReason) -> Next {
+        match reason {
+            ExitReason::Stopped | ExitReason::StepDone => Next::GoOn,
+            ExitReason::HaltedForever => Next::Death(End::Halted),
+            ExitReason::TripleFault(_) if self.config.resets_on_triple_fault => Next::Restart,
+            ExitReason::TripleFault(fault) => Next::Death(End::TripleFault(fault.0)),
+        }
     }
 
     /// Sorts out what is for us in what was typed; the rest waits for the guest.
@@ -254,13 +313,16 @@ impl Machine {
         Next::GoOn
     }
 
-    /// Gives the serial port what it takes, and lets the reader go on when nothing waits any more.
-    fn pass_input_on(&mut self) {
-        if !self.input.waiting.is_empty() {
+    /// Gives the serial port what it takes, and lets the reader go on when nothing waits any more; on a terminal also when the
+    /// guest takes nothing, for our keys may come. A machine that is paused takes nothing.
+    pub fn pass_input_on(&mut self) {
+        const TYPED_AHEAD: usize = 64 << 10;
+        if !self.input.waiting.is_empty() && !self.is_paused {
             let taken = self.board.type_bytes(&self.input.waiting);
             self.input.waiting.drain(..taken);
         }
-        if self.input.waiting.is_empty() {
+        let is_read_on = self.input.escapes.is_some() && self.input.waiting.len() < TYPED_AHEAD;
+        if self.input.waiting.is_empty() || is_read_on {
             if let Some(reader) = &self.input.tell_reader {
                 // It is full where the reader was told already.
                 let _ = reader.try_send(());
@@ -272,13 +334,7 @@ impl Machine {
         if !self.config.stats && self.config.stats_json.is_none() {
             return;
         }
-        let vcpu = self.vcpu.as_ref();
-        let report = Report {
-            engine: self.config.engine.name(),
-            instructions: vcpu.map_or(Some(0), |vcpu| vcpu.trace().instructions),
-            counters: vcpu.map_or_else(Vec::new, |vcpu| vcpu.counters()),
-            elapsed,
-        };
+        let report = Report { engine: self.engine.name(), ledger: self.accounts(), switches: self.switches, elapsed };
         if self.config.stats {
             eprint!("{report}");
         }

@@ -12,14 +12,14 @@ use std::{
 use crate::guest::{Guest, dragoman, guests, is_emulated_host, refused, run};
 
 /// A folder of our own, made anew.
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("dragoman-{}-{name}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).expect("a folder can be made");
     path
 }
 
-fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -50,6 +50,12 @@ fn wrong_command_lines_are_refused_with_what_is_wrong() {
         (&["run", "x", "--serial", "com1"],                     &["com1", "unix:PATH"]),
         (&["run", "x", "--serial", "file:"],                    &["names no file"]),
         (&["run", "x", "--debugcon", "stdio"],                  &["cannot both be stdio"]),
+        (&["run", "x", "--control", "/tmp/x"],                  &["/tmp/x", "unix:PATH"]),
+        (&["run", "x", "--control", "unix:"],                   &["unix:PATH"]),
+        (&["run", "x", "--paused"],                             &["--control"]),
+        (&["ctl", "x"],                                         &["subcommand"]),
+        (&["ctl", "x", "fly"],                                  &["fly"]),
+        (&["ctl", "x", "switch"],                               &["ENGINE"]),
         (&["run", "x", "--debug-exit=99999"],                   &["99999", "0xffff"]),
         (&["run", "x", "--timeout", "soon"],                    &["soon", "seconds"]),
         (&["run", "x", "--timeout", "0"],                       &["above zero"]),
@@ -141,7 +147,8 @@ fn help_teaches_and_goes_to_standard_output() {
         (&["--version"], env!("CARGO_PKG_VERSION")),
         (&["run", "--cpu", "help"], "x86-64-v1"),
         (&["run", "--accel", "help"], "interp"),
-        (&["completions", "bash"], "dragoman"),
+        (&["ctl", "--help"], "dragoman ctl /tmp/guest switch interp"),
+        (&["completions", "bash"], "dragoman__subcmd__ctl__subcmd__switch"),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -151,7 +158,7 @@ fn help_teaches_and_goes_to_standard_output() {
 }
 
 /// A multiboot image of `code`, 32-bit, at 1 MiB.
-fn image(folder: &Path, name: &str, code: &[u8]) -> String {
+pub fn image(folder: &Path, name: &str, code: &[u8]) -> String {
     const FLAGS: u32 = 0x1_0000;
     const BASE: u32 = 0x10_0000;
     let fields = [0x1bad_b002, FLAGS, 0u32.wrapping_sub(0x1bad_b002 + FLAGS), BASE, BASE, 0, 0, BASE + 32];

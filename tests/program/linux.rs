@@ -18,14 +18,20 @@ pub fn boot(name: &str) -> Option<Guest> {
 
 /// The same by the engine called `engine`.
 pub fn boot_on(engine: &str, name: &str) -> Option<Guest> {
+    boot_with(&["--accel", engine], name)
+}
+
+/// The same with `options`.
+pub fn boot_with(options: &[&str], name: &str) -> Option<Guest> {
     if is_emulated_host() {
         return None;
     }
     let folder = guests(name)?;
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let append = std::fs::read_to_string(folder.join("append")).expect("made with the kernel");
-    let arguments = ["--accel", engine, &file("vmlinuz"), "--initrd", &file("initrd.cpio"), "--append", append.trim()];
-    let mut guest = Guest::start(&arguments);
+    let (kernel, initrd) = (file("vmlinuz"), file("initrd.cpio"));
+    let image = [&kernel, "--initrd", &initrd, "--append", append.trim()];
+    let mut guest = Guest::start(&[options, &image].concat());
     guest.wait_for(PROMPT, BOOT);
     Some(guest)
 }
@@ -41,7 +47,7 @@ fn on_host(command: &str) -> String {
 }
 
 /// Lines of a kernel's log that would say something went wrong.
-fn complaints(log: &str) -> Vec<&str> {
+pub fn complaints(log: &str) -> Vec<&str> {
     const BAD: [&str; 14] = [
         "WARNING:",
         "BUG:",
@@ -96,6 +102,13 @@ fn the_generic_kernel_gives_the_same_answers_by_the_translator() {
 #[ignore = "full tier: its packages are not among those of the quick one"]
 fn a_32_bit_kernel_gives_the_same_answers() {
     script("interp", "debian-686-pae", "i686");
+}
+
+#[test]
+#[ignore = "full tier: with the 32-bit kernel above"]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn a_32_bit_kernel_gives_the_same_answers_by_the_translator() {
+    script("jit", "debian-686-pae", "i686");
 }
 
 /// Types commands at the prompt of the guest called `name`, run by `engine`, whose kernel is for `machine`, and reads the

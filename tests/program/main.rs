@@ -2,6 +2,7 @@
 
 mod command_line;
 mod conform;
+mod control;
 mod crash;
 mod guest;
 mod images;
@@ -9,4 +10,6 @@ mod linux;
 mod models;
 mod own_guests;
 mod processor_guests;
+mod switches;
 mod user_space;
+mod witness;

@@ -88,7 +88,7 @@ fn walk(walker: &mut Walker, machine: &mut Machine, random: &mut Random, census:
 }
 
 /// Panics where the two machines' memory differs: all of it where `is_end`, else some pages.
-fn compare_memory(one: &Machine, other: &Machine, random: &mut Random, is_end: bool) {
+pub fn compare_memory(one: &Machine, other: &Machine, random: &mut Random, is_end: bool) {
     const PIECE: u64 = 1 << 16;
     let [mut a, mut b] = [vec![0; PIECE as usize], vec![0; PIECE as usize]];
     for at in (0..RAM).step_by(PIECE as usize).filter(|at| one.ram().is_ram(GuestPhys(*at), PIECE)) {
@@ -103,7 +103,7 @@ fn compare_memory(one: &Machine, other: &Machine, random: &mut Random, is_end: b
         }
         if let Some(n) = a.iter().zip(&b).position(|(a, b)| a != b) {
             let at = GuestPhys(at + n as u64);
-            panic!("blocks leave {:#x} in memory at {at}, where steps leave {:#x}", b[n], a[n]);
+            panic!("{:#x} is left in memory at {at}, where steps leave {:#x}", b[n], a[n]);
         }
     }
 }

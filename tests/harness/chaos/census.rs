@@ -22,6 +22,8 @@ pub struct Census {
     pub compared: u64,
     /// Guests of which that was not asked, because they came to no end.
     pub endless: u64,
+    /// How often a guest moved to another engine, or to another processor of the same.
+    pub moves: u64,
     /// How often a handler was entered, by vector.
     pub entered: [u64; 256],
     /// Double faults that could not be delivered.
@@ -47,6 +49,7 @@ impl Default for Census {
             in_blocks: 0,
             compared: 0,
             endless: 0,
+            moves: 0,
             entered: [0; 256],
             triple_faults: 0,
             halts: 0,
@@ -81,6 +84,7 @@ impl Census {
         self.in_blocks += other.in_blocks;
         self.compared += other.compared;
         self.endless += other.endless;
+        self.moves += other.moves;
         self.triple_faults += other.triple_faults;
         self.halts += other.halts;
         self.mode_changes += other.mode_changes;
@@ -106,6 +110,7 @@ impl fmt::Display for Census {
         }
         let Self { in_blocks, compared, endless, .. } = self;
         writeln!(f, "in blocks: {in_blocks}; {compared} guests compared with steps, {endless} without an end left out")?;
+        writeln!(f, "{} moves between engines", self.moves)?;
         writeln!(f, "{} mnemonics, {} exceptions, {} interrupts", self.mnemonics.len(), self.exceptions(), self.interrupts())?;
         let vectors: Vec<_> = (0..32).filter(|n| self.entered[*n] > 0).map(|n| format!("{n}: {}", self.entered[n])).collect();
         writeln!(f, "  by vector {}", vectors.join(", "))?;

@@ -14,6 +14,7 @@ use dragoman_frontend::model::CpuModel;
 use dragoman_state::{GuestPhys, PAGE_SIZE, VcpuId, VcpuState, VmInstant};
 
 use super::{bus::Bus, scene::Scene};
+use crate::engine::MakeEngine;
 
 /// How much memory guests have: as little as there can be, so that it stays interesting.
 pub const RAM: u64 = SMALLEST;
@@ -38,6 +39,7 @@ impl Alarm for Hand {
 
 /// A machine for one guest.
 pub struct Machine {
+    context: VcpuContext,
     vcpu: Box<dyn Vcpu>,
     handle: Arc<dyn VcpuHandle>,
     bus: Arc<Bus>,
@@ -65,9 +67,9 @@ impl Machine {
             model,
             world: World::new(),
         };
-        let (vcpu, handle) = Interpreter.create_vcpu(VcpuId(0), context).expect("the interpreter is always there");
+        let (vcpu, handle) = Interpreter.create_vcpu(VcpuId(0), context.clone()).expect("the interpreter is always there");
         bus.connect(handle.clone());
-        Self { vcpu, handle, bus, ram, clock, fences: [before, after] }
+        Self { context, vcpu, handle, bus, ram, clock, fences: [before, after] }
     }
 
     /// How the outside reaches the processor.
@@ -106,6 +108,15 @@ impl Machine {
     /// The processor's state.
     pub fn save(&mut self) -> VcpuState {
         self.vcpu.save().expect("the interpreter has a state")
+    }
+
+    /// Lets another processor go on where this one is, one of the engine that `make` makes. Its handle stays what it was.
+    pub fn move_to(&mut self, make: MakeEngine) {
+        let state = self.save();
+        let (vcpu, _) = make().create_vcpu(VcpuId(0), self.context.clone()).expect("the engine can be had");
+        self.vcpu = vcpu;
+        self.ram.tracker().clear_all_code();
+        self.load(&state);
     }
 
     /// One instruction, or one interrupt.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what an instruction does. What is asked is what must hold for every guest: no panic, no hang, nothing
 //! outside guest memory is touched but through the bus, and after each step a state that the manual allows. A guest is also
-//! run twice, in steps and in blocks, which must come to the same.
+//! run twice, in steps and in blocks, or on one engine and moving between several, which must come to the same.
 //!
 //! Rule of this folder: what happens follows from the [`Recipe`] alone, on every host, so that a case can be run again.
 
@@ -16,6 +16,7 @@ mod events;
 mod handlers;
 mod invariants;
 mod machine;
+mod moves;
 mod page_tables;
 mod pointers;
 mod privileged;
@@ -31,11 +32,12 @@ pub use census::Census;
 pub use recipe::{Manner, PageScheme, Recipe};
 pub use watchdog::Watchdog;
 
-/// Runs the case of `recipe` on the interpreter and counts what it did. Panics where something is not as it must be; what
+/// Runs the case of `recipe` on the interpreter, and where it says so on other engines, and counts what it did. Panics where something is not as it must be; what
 /// the guest was doing is then on standard error. `is_traced` prints every step.
 pub fn run(recipe: &Recipe, census: &mut Census, is_traced: bool) {
     match recipe.manner {
         Manner::Steps => steps::run(recipe, census, is_traced),
         Manner::Blocks => blocks::run(recipe, census, is_traced),
+        Manner::Moves => moves::run(recipe, census, is_traced),
     }
 }

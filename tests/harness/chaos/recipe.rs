@@ -39,6 +39,8 @@ pub enum Manner {
     Steps,
     /// Twice: in steps, and in one go. Both must come to the same.
     Blocks,
+    /// Twice, one instruction at a time: on one engine, and moving from one to another. Both must come to the same.
+    Moves,
 }
 
 /// What a case is made from.
@@ -68,7 +70,15 @@ impl Recipe {
         let mode = random.pick(&Mode::ALL);
         let cpl = random.pick(&[0, 0, 0, 3, 3, 3, 1, 2]);
         let paging = random.pick(PageScheme::possible(mode));
-        let manner = if random.one_in(2) { Manner::Blocks } else { Manner::Steps };
+        let manner = random.pick(&[
+            Manner::Steps,
+            Manner::Steps,
+            Manner::Steps,
+            Manner::Blocks,
+            Manner::Blocks,
+            Manner::Blocks,
+            Manner::Moves,
+        ]);
         Self::new(seed, mode, cpl, paging, manner, None)
     }
 
@@ -80,7 +90,11 @@ impl Recipe {
         let [mode, cpl, paging, manner, seed @ ..] = head;
         let mode = Mode::ALL[usize::from(mode) % Mode::ALL.len()];
         let possible = PageScheme::possible(mode);
-        let manner = if manner & 1 != 0 { Manner::Blocks } else { Manner::Steps };
+        let manner = match manner & 3 {
+            0 => Manner::Steps,
+            2 => Manner::Moves,
+            _ => Manner::Blocks,
+        };
         let paging = possible[usize::from(paging) % possible.len()];
         Self::new(u64::from_le_bytes(seed), mode, cpl & 3, paging, manner, Some(bytes[given..].to_vec()))
     }

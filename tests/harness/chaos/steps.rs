@@ -90,7 +90,8 @@ impl Walker<'_> {
         machine.load(&self.state);
     }
 
-    fn wake(&mut self, machine: &mut Machine, random: &mut Random) {
+    /// Ends a halt.
+    pub fn wake(&mut self, machine: &mut Machine, random: &mut Random) {
         // Whom no message reaches is woken by hand.
         let is_deaf = self.state.events.nmi_blocked || !self.state.msrs.apic_base.contains(ApicBase::EN);
         if is_deaf || random.one_in(2) {

@@ -17,7 +17,7 @@ pub use delivery::{Delivered, below_stack, has_error_code, take_back};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
 pub use stand::Stand;
-pub use surroundings::Ports;
+pub use surroundings::{Ports, STOP};
 pub use tables::{Page as SystemPage, pages as system_pages};
 pub use template::{load as set_user_view, read as user_view, segment};
 
@@ -58,6 +58,16 @@ pub fn running_engines() -> Vec<Box<dyn Accelerator>> {
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     Vec::new()
 }
+
+/// Makes an engine.
+pub type MakeEngine = fn() -> Box<dyn Accelerator>;
+
+/// The engines that a processor can move between while it runs, to be made anew for each move.
+pub const MOVING: &[MakeEngine] = &[
+    || Box::new(Interpreter),
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    || Box::<Translator>::default(),
+];
 
 /// The engines of [`ENGINES`] that are there.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use dragoman_accel::{AccelError, Accelerator, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
+use dragoman_accel::{AccelError, Accelerator, ExitReason, StopToken, Vcpu, VcpuContext, World};
 use dragoman_frontend::model::CpuModel;
 use dragoman_state::{Activity, RFlags, VcpuId, VcpuState};
 use iced_x86::Instruction;
 
 use super::{
+    MOVING,
     delivery::{self, Delivered},
     memory::Memory,
     stand::Stand,
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     Mode,
     case::{Case, End, Outcome, PageMap},
+    generate::Random,
     layout,
 };
 
@@ -57,8 +59,8 @@ pub struct Finish {
 pub struct Rig {
     engine: &'static str,
     model: CpuModel,
+    context: VcpuContext,
     vcpu: Box<dyn Vcpu>,
-    _handle: Arc<dyn VcpuHandle>,
     memory: Memory,
     ports: Arc<Ports>,
     template: Option<(Mode, VcpuState)>,
@@ -76,9 +78,10 @@ impl Rig {
             model: model.clone(),
             world: World::new(),
         };
-        let made = engine.create_vcpu(VcpuId(0), context);
+        let made = engine.create_vcpu(VcpuId(0), context.clone());
         let (vcpu, handle) = made.map_err(|source| RigError::Engine { engine: engine.name(), source })?;
-        Ok(Self { engine: engine.name(), model, vcpu, _handle: handle, memory, ports, template: None })
+        ports.connect(handle);
+        Ok(Self { engine: engine.name(), model, context, vcpu, memory, ports, template: None })
     }
 
     /// The ports.
@@ -203,6 +206,35 @@ impl Rig {
         self.vcpu.load(start).map_err(|source| self.failed(source))?;
         self.vcpu.run(&StopToken::new()).map_err(|source| self.failed(source))?;
         self.vcpu.save().map_err(|source| self.failed(source))
+    }
+
+    /// Runs from `start` until the processor halts with interrupts off, and moves it to an engine of [`MOVING`] whenever `random` has
+    /// it stopped at [`STOP`](super::STOP): there, or a few instructions later. Returns how often it moved, too.
+    pub fn run_on(&mut self, start: &VcpuState, random: &mut Random) -> Result<(VcpuState, u32), RigError> {
+        const STEPS: u64 = 20;
+        self.vcpu.load(start).map_err(|source| self.failed(source))?;
+        let mut moves = 0;
+        loop {
+            self.ports.light_fuse(1 + random.below(8) as u32);
+            let mut reason = self.vcpu.run(self.ports.stop()).map_err(|source| self.failed(source))?;
+            self.ports.light_fuse(0);
+            let mut steps = if random.one_in(2) { 0 } else { random.below(STEPS) };
+            while steps > 0 && matches!(reason, ExitReason::Stopped | ExitReason::StepDone) {
+                reason = self.vcpu.step().map_err(|source| self.failed(source))?;
+                steps -= 1;
+            }
+            let state = self.vcpu.save().map_err(|source| self.failed(source))?;
+            if reason == ExitReason::HaltedForever {
+                return Ok((state, moves));
+            }
+            let engine = random.pick(MOVING)();
+            self.engine = engine.name();
+            let made = engine.create_vcpu(VcpuId(0), self.context.clone());
+            self.vcpu = made.map_err(|source| self.failed(source))?.0;
+            self.memory.ram().tracker().clear_all_code();
+            self.vcpu.load(&state).map_err(|source| self.failed(source))?;
+            moves += 1;
+        }
     }
 
     /// Runs a case of user code, as the host's processor would. The memory that [`Rig::prepare`] mapped must be the case's.

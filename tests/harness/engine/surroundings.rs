@@ -1,19 +1,53 @@
 //! What a processor is given while it is judged: ports that answer as a row says, a clock that stands still, and nothing
 //! else.
 
-use std::sync::Mutex;
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 
-use dragoman_accel::CpuBus;
+use dragoman_accel::{CpuBus, StopToken, VcpuHandle};
 use dragoman_devices::{Alarm, Clock, lapic::Ipi};
 use dragoman_state::{GuestPhys, Port, VcpuId, VmInstant, Width};
 
+/// The port at which a processor can be stopped.
+pub const STOP: u8 = 0x9a;
+
 /// Ports that remember. What was never set reads as all ones, as on a bus where nobody answers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Ports {
     bytes: Mutex<Vec<(u16, u8)>>,
+    handle: OnceLock<Arc<dyn VcpuHandle>>,
+    /// After so many writes to [`STOP`] the processor is stopped; where it is zero, by none.
+    fuse: AtomicU32,
+    stop: StopToken,
 }
 
 impl Ports {
+    /// Who is stopped by [`STOP`].
+    pub fn connect(&self, handle: Arc<dyn VcpuHandle>) {
+        // A rig has one processor, whichever engine runs it.
+        let _ = self.handle.set(handle);
+    }
+
+    /// Has the processor stopped by its `writes`th write to [`STOP`] from now on; by none where that is zero.
+    pub fn light_fuse(&self, writes: u32) {
+        self.stop.clear();
+        self.fuse.store(writes, Ordering::Relaxed);
+    }
+
+    /// What asks the processor to stop.
+    pub fn stop(&self) -> &StopToken {
+        &self.stop
+    }
+
+    fn burn_fuse(&self) {
+        if self.fuse.load(Ordering::Relaxed) > 0 && self.fuse.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.stop.stop();
+            self.handle.get().inspect(|handle| handle.kick());
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.lock().clear();
@@ -58,6 +92,9 @@ impl CpuBus for Ports {
     }
 
     fn write_port(&self, port: Port, width: Width, value: u32) {
+        if port.0 == u16::from(STOP) {
+            self.burn_fuse();
+        }
         self.set(port.0, &value.to_le_bytes()[..width.bytes() as usize]);
     }
 

@@ -3,8 +3,8 @@
 use iced_x86::{Code, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind, Register};
 
 use super::{
-    List, insn,
-    operands::{POINTERS, memory, plain_byte, register, vector},
+    List, insn, narrow,
+    operands::{NARROW_POINTERS, POINTERS, memory, plain_byte, register, vector},
 };
 use crate::generate::Random;
 
@@ -147,16 +147,16 @@ macro_rules! unary {
 
 /// A comparison.
 pub fn compare(random: &mut Random, list: &mut List) {
-    let width = random.below(4) as usize;
-    let (codes, other) = (ARITHMETIC[7].0[width], register(random, 1 << width));
-    let first = same_kind(random, other, 1 << width);
+    let width = random.below(list.widths()) as usize;
+    let (codes, other) = (ARITHMETIC[7].0[width], register(random, list, 1 << width));
+    let first = same_kind(random, list, other, 1 << width);
     list.push(insn(Instruction::with2(codes, first, other)));
 }
 
 /// A register that can stand beside `other`.
-fn same_kind(random: &mut Random, other: Register, bytes: usize) -> Register {
+fn same_kind(random: &mut Random, list: &List, other: Register, bytes: usize) -> Register {
     let is_high = matches!(other, Register::AH | Register::CH | Register::DH | Register::BH);
-    if is_high || bytes == 1 { plain_byte(random) } else { register(random, bytes) }
+    if is_high || bytes == 1 { plain_byte(random) } else { register(random, list, bytes) }
 }
 
 /// Where the manual leaves flags undefined, nothing may depend on them.
@@ -169,74 +169,77 @@ fn settle(random: &mut Random, list: &mut List, code: Code) {
 
 /// One to three instructions that jump nowhere.
 pub fn straight(random: &mut Random, list: &mut List) {
-    let width = random.below(4) as usize;
+    let width = random.below(list.widths()) as usize;
     let bytes = 1 << width;
     match random.below(18) {
         0..=2 => {
             let codes = random.pick(ARITHMETIC);
-            let source = register(random, bytes);
-            let target = same_kind(random, source, bytes);
+            let source = register(random, list, bytes);
+            let target = same_kind(random, list, source, bytes);
             list.push(insn(Instruction::with2(codes.0[width], target, source)));
         }
         3..=5 => {
             let (codes, source) =
-                (random.pick(ARITHMETIC), if bytes == 1 { plain_byte(random) } else { register(random, bytes) });
-            let mut made = insn(Instruction::with2(codes.0[width], memory(random), source));
+                (random.pick(ARITHMETIC), if bytes == 1 { plain_byte(random) } else { register(random, list, bytes) });
+            let mut made = insn(Instruction::with2(codes.0[width], memory(random, list), source));
             let can_lock = !matches!(codes.0[width].mnemonic(), Mnemonic::Cmp | Mnemonic::Mov | Mnemonic::Test);
             made.set_has_lock_prefix(can_lock && random.one_in(3));
             list.push(made);
         }
         6 | 7 => {
             let (codes, target) =
-                (random.pick(ARITHMETIC), if bytes == 1 { plain_byte(random) } else { register(random, bytes) });
-            list.push(insn(Instruction::with2(codes.1[width], target, memory(random))));
+                (random.pick(ARITHMETIC), if bytes == 1 { plain_byte(random) } else { register(random, list, bytes) });
+            list.push(insn(Instruction::with2(codes.1[width], target, memory(random, list))));
         }
         8 => {
             let code = random.pick(UNARY)[width];
             if random.one_in(3) {
-                list.push(unary!(code, memory(random)));
+                list.push(unary!(code, memory(random, list)));
             } else {
-                list.push(unary!(code, if bytes == 1 { plain_byte(random) } else { register(random, bytes) }));
+                list.push(unary!(code, if bytes == 1 { plain_byte(random) } else { register(random, list, bytes) }));
             }
             settle(random, list, code);
         }
         9 => {
-            let code = random.pick(&WIDE);
-            list.push(insn(Instruction::with2(code, register(random, 8), memory(random))));
+            let code = if list.is_narrow { random.pick(&narrow::WIDE) } else { random.pick(&WIDE) };
+            let target = register(random, list, list.widest());
+            list.push(insn(Instruction::with2(code, target, memory(random, list))));
             settle(random, list, code);
         }
         10 => {
             let code = random.pick(&SET);
             let made = if random.one_in(3) {
-                Instruction::with1(code, memory(random))
+                Instruction::with1(code, memory(random, list))
             } else {
                 Instruction::with1(code, plain_byte(random))
             };
             list.push(insn(made));
         }
         11 => {
-            let (code, target) = (random.pick(&VECTOR), vector(random, Register::XMM0));
+            let (code, target) = (random.pick(&VECTOR), vector(random, list, Register::XMM0));
             let made = if random.one_in(2) {
-                Instruction::with2(code, target, memory(random))
+                Instruction::with2(code, target, memory(random, list))
             } else {
-                Instruction::with2(code, target, vector(random, Register::XMM0))
+                Instruction::with2(code, target, vector(random, list, Register::XMM0))
             };
             list.push(insn(made));
         }
         12 => {
             let code = random.pick(&VEX);
             let first = if code.op_code().op0_kind() == OpCodeOperandKind::ymm_reg { Register::YMM0 } else { Register::XMM0 };
-            let made = Instruction::with3(code, vector(random, first), vector(random, first), memory(random));
+            let made = Instruction::with3(code, vector(random, list, first), vector(random, list, first), memory(random, list));
             list.push(insn(made));
         }
+        13 if list.is_narrow => list.push(Instruction::with(random.pick(&narrow::BARE))),
         13 => list.push(Instruction::with(random.pick(&BARE))),
         14 => stack(random, list),
         15 => unit(random, list),
         16 => walk(random, list),
+        _ if list.is_narrow => narrow::address(random, list),
         _ => {
-            let (target, base) = (register(random, 8), register(random, 8));
+            let (target, base) = (register(random, list, 8), register(random, list, 8));
             let from =
-                MemoryOperand::with_base_index_scale_displ_size(base, register(random, 8), 4, random.below(4096) as i64, 8);
+                MemoryOperand::with_base_index_scale_displ_size(base, register(random, list, 8), 4, random.below(4096) as i64, 8);
             list.push(insn(Instruction::with2(random.pick(&[Code::Lea_r64_m]), target, from)));
         }
     }
@@ -246,42 +249,50 @@ pub fn straight(random: &mut Random, list: &mut List) {
 fn unit(random: &mut Random, list: &mut List) {
     let register = |random: &mut Random, first: Register| first + random.below(8) as u32;
     let made = match random.below(8) {
-        0..=2 => Instruction::with1(random.pick(&X87_MEMORY), memory(random)),
+        0..=2 => Instruction::with1(random.pick(&X87_MEMORY), memory(random, list)),
         3 | 4 => Instruction::with2(random.pick(&X87_STACK), Register::ST0, register(random, Register::ST0)),
         5 => {
             // An environment, and with it where the last instruction was.
-            let at = MemoryOperand::with_base_displ(Register::RBX, 256);
+            let base = if list.is_narrow { Register::EBX } else { Register::RBX };
+            let at = MemoryOperand::with_base_displ(base, 256);
             list.push(insn(Instruction::with1(Code::Fnstenv_m28byte, at)));
             Instruction::with1(Code::Fldcw_m2byte, at)
         }
         6 => Ok(Instruction::with(random.pick(&[Code::Emms, Code::Fninit, Code::Fld1, Code::Fldpi, Code::Wait]))),
-        _ => Instruction::with2(random.pick(&MMX), register(random, Register::MM0), memory(random)),
+        _ => Instruction::with2(random.pick(&MMX), register(random, Register::MM0), memory(random, list)),
     };
     list.push(insn(made));
 }
 
 /// Accesses off a pointer and an index while one of them moves, and moves back.
 fn walk(random: &mut Random, list: &mut List) {
-    let pointer = random.pick(&POINTERS);
-    // R15 counts rounds: a small number.
-    let index = random.pick(&[Register::None, Register::R15]);
+    let is_narrow = list.is_narrow;
+    // R15 counts rounds: a small number. 32-bit code has no such register.
+    let (pointer, index) = if is_narrow {
+        (random.pick(&NARROW_POINTERS), Register::None)
+    } else {
+        (random.pick(&POINTERS), random.pick(&[Register::None, Register::R15]))
+    };
     let (moved, by) = if index == Register::None || random.one_in(2) { (pointer, 8) } else { (index, 1) };
     let access = |random: &mut Random, list: &mut List| {
         let at = random.pick(&[0i64, 0, 4, 8, -8, 16]);
         let place = MemoryOperand::with_base_index_scale_displ_size(pointer, index, 8, at, 1);
-        let other = register(random, 8);
+        let (other, width) = (register(random, list, list.widest()), list.widths() as usize - 1);
         let codes = &random.pick(ARITHMETIC);
         list.push(insn(match random.below(3) {
-            0 => Instruction::with2(codes.0[3], place, other),
-            1 => Instruction::with2(codes.1[3], other, place),
-            _ => Instruction::with2(Code::Addsd_xmm_xmmm64, vector(random, Register::XMM0), place),
+            0 => Instruction::with2(codes.0[width], place, other),
+            1 => Instruction::with2(codes.1[width], other, place),
+            _ => Instruction::with2(Code::Addsd_xmm_xmmm64, vector(random, list, Register::XMM0), place),
         }));
     };
-    let step = |random: &mut Random, by: i32| match (random.below(3), by.abs()) {
-        (0, _) => Instruction::with2(Code::Add_rm64_imm8, moved, by),
-        (1, _) => Instruction::with2(Code::Sub_rm64_imm8, moved, -by),
-        (_, 1) => Instruction::with1(if by > 0 { Code::Inc_rm64 } else { Code::Dec_rm64 }, moved),
-        _ => Instruction::with2(Code::Lea_r64_m, moved, MemoryOperand::with_base_displ(moved, by.into())),
+    let step = |random: &mut Random, by: i32| match (random.below(3), by.abs(), is_narrow) {
+        (0, _, true) => Instruction::with2(Code::Add_rm32_imm8, moved, by),
+        (0, _, false) => Instruction::with2(Code::Add_rm64_imm8, moved, by),
+        (1, _, true) => Instruction::with2(Code::Sub_rm32_imm8, moved, -by),
+        (1, _, false) => Instruction::with2(Code::Sub_rm64_imm8, moved, -by),
+        (_, 1, _) => Instruction::with1(if by > 0 { Code::Inc_rm64 } else { Code::Dec_rm64 }, moved),
+        (_, _, true) => Instruction::with2(Code::Lea_r32_m, moved, MemoryOperand::with_base_displ(moved, by.into())),
+        (_, _, false) => Instruction::with2(Code::Lea_r64_m, moved, MemoryOperand::with_base_displ(moved, by.into())),
     };
     access(random, list);
     list.push(insn(step(random, by)));
@@ -295,12 +306,15 @@ fn walk(random: &mut Random, list: &mut List) {
 
 /// What is pushed is popped.
 fn stack(random: &mut Random, list: &mut List) {
+    if list.is_narrow {
+        return narrow::stack(random, list);
+    }
     let made = match random.below(4) {
-        0 => Instruction::with1(Code::Push_rm64, memory(random)),
+        0 => Instruction::with1(Code::Push_rm64, memory(random, list)),
         1 => Instruction::with1(Code::Pushq_imm8, random.below(256) as i32 - 128),
         2 => Ok(Instruction::with(Code::Pushfq)),
-        _ => Instruction::with1(Code::Push_r64, register(random, 8)),
+        _ => Instruction::with1(Code::Push_r64, register(random, list, 8)),
     };
     list.push(insn(made));
-    list.push(insn(Instruction::with1(Code::Pop_r64, register(random, 8))));
+    list.push(insn(Instruction::with1(Code::Pop_r64, register(random, list, 8))));
 }

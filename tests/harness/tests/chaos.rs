@@ -101,6 +101,7 @@ fn check(census: &Census) {
     }
     assert!(census.in_blocks > all / 100, "only {} of {all} instructions were in blocks", census.in_blocks);
     assert!(census.compared > 50 && census.compared > census.endless, "too few guests were compared:\n{census}");
+    assert!(census.moves > if is_short { 0 } else { 1000 }, "only {} moves between engines", census.moves);
     assert!(census.mnemonics.len() > 300, "only {} mnemonics were executed", census.mnemonics.len());
     // Every exception that the processor has: not 9, 15, 18 and those from 20 on.
     let missing: Vec<_> = (0..20).filter(|n| ![9, 15, 18].contains(n) && census.entered[*n] == 0).collect();

@@ -2,14 +2,14 @@
 
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
-use dragoman_state::{Gpr, RFlags, VcpuState};
+use dragoman_state::{Gpr, RFlags, SegmentIndex, VcpuState};
 use harness::{
     Mode,
     case::{Access, PageMap},
     engine::{self, Rig},
     generate::{self, Random},
     layout::{CODE, DATA, PAGE, STACK, STACK_OFFSET},
-    programs::{PAGES, Program},
+    programs::{self, Program, TOP},
 };
 
 /// How many programs are run; `DRAGOMAN_PROGRAMS` says otherwise.
@@ -34,24 +34,46 @@ fn data_access(seed: u64) -> [Access; 3] {
 /// Gives the processor the memory that programs use: their own pages, three of data, two of stack.
 fn fill(rig: &mut Rig, program: &Program, seed: u64) {
     let mut map = PageMap::new();
-    map.add_range(CODE, PAGES * PAGE, Access::Everything);
+    program.pages().into_iter().for_each(|page| map.add_range(page, PAGE, Access::Everything));
+    if is_data_high(program, seed) {
+        map.add_range(TOP, PAGE, Access::ReadWrite);
+        map.add_range(0, PAGE, Access::ReadWrite);
+    }
     for (n, access) in data_access(seed).into_iter().enumerate() {
         map.add_range(DATA + n as u64 * PAGE, PAGE, access);
     }
     map.add_range(STACK, 2 * PAGE, Access::ReadWrite);
     rig.memory_mut().forget();
-    rig.prepare(Mode::Long64, &map);
+    rig.prepare(program.mode, &map);
     let fill: Vec<u8> = (0..3 * PAGE).map(|n| ((n * 37) >> (n & 3)) as u8).collect();
     rig.memory().write(DATA, &fill);
     rig.memory().write(STACK, &fill[..2 * PAGE as usize]);
-    rig.memory().write(program.at, &program.code);
+    for (at, bytes) in program.pieces() {
+        rig.memory().write(at, bytes);
+    }
+}
+
+/// Whether some of the data of 32-bit code lies where addresses begin again at zero. Not where the code does.
+fn is_data_high(program: &Program, seed: u64) -> bool {
+    program.mode != Mode::Long64 && seed % 5 == 0 && program.pages()[0] >= CODE && program.at < TOP
 }
 
 /// Where a program starts: with pointers into the data, one of them at the end of a page, and anything in the rest.
-fn start(rig: &Rig, program: &Program, random: &mut Random) -> VcpuState {
-    let mut state = rig.start(Mode::Long64, 0);
-    for n in 0..16 {
+fn start(rig: &Rig, program: &Program, seed: u64) -> VcpuState {
+    let random = &mut Random::new(!seed);
+    let mut state = rig.start(program.mode, 0);
+    // In compatibility mode, what 64-bit code left in the upper halves is still there.
+    for n in 0..if program.mode == Mode::Prot32 { 0 } else { 16 } {
         state.gpr[Gpr(n)] = generate::integer(random);
+    }
+    for n in 0..if program.mode == Mode::Prot32 { 8 } else { 0 } {
+        state.gpr[Gpr(n)] = generate::integer(random) & 0xffff_ffff;
+    }
+    let upper = if program.mode == Mode::Comp32 && random.one_in(2) { random.bits() << 32 } else { 0 };
+    if program.mode != Mode::Long64 {
+        let [fs, gs] = programs::based(random);
+        *state.segment_mut(SegmentIndex::Fs) = fs;
+        *state.segment_mut(SegmentIndex::Gs) = gs;
     }
     state.gpr[Gpr::RBX] = DATA + 512 + random.below(512);
     state.gpr[Gpr::RSI] = DATA + PAGE - random.below(24);
@@ -59,6 +81,19 @@ fn start(rig: &Rig, program: &Program, random: &mut Random) -> VcpuState {
     // Not into the stack: who overwrites a return address may never come to an end.
     state.gpr[Gpr::RBP] = DATA + 2 * PAGE + 512 + random.below(64);
     state.gpr[Gpr::RSP] = STACK + STACK_OFFSET;
+    if is_data_high(program, seed) {
+        // Not both, as above.
+        if random.one_in(3) {
+            state.gpr[Gpr::RSP] = random.below(16) * 4;
+        } else {
+            for pointer in [Gpr::RBX, Gpr::RBP].into_iter().take(1 + random.below(2) as usize) {
+                state.gpr[pointer] = 0x1_0000_0100u64.wrapping_sub(random.below(0x200)) & 0xffff_ffff;
+            }
+        }
+    }
+    for pointer in [Gpr::RBX, Gpr::RSI, Gpr::RBP, Gpr::RSP] {
+        state.gpr[pointer] |= upper;
+    }
     for register in &mut state.vectors.registers[..16] {
         register[..4].fill_with(|| generate::integer(random));
     }
@@ -87,18 +122,17 @@ fn differing(one: &(VcpuState, Vec<(u64, Vec<u8>)>), two: &(VcpuState, Vec<(u64,
     state.chain(bytes.take(24)).collect()
 }
 
-#[test]
-fn every_engine_runs_programs_as_one_instruction_after_the_other() {
+/// Runs programs, each in one of `modes`, on every engine.
+fn compare(modes: &[Mode]) {
     let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT), number("DRAGOMAN_PROGRAM_SEED", 0));
     for other in engine::running_engines() {
         let rig = |engine: &dyn Accelerator| Rig::new(engine, CpuModel::most()).expect("an engine");
         let (mut one, mut two) = (rig(&Interpreter), rig(other.as_ref()));
         for seed in first..first + count {
-            let program = Program::new(seed);
-            let mut random = Random::new(!seed);
+            let program = Program::new(seed, modes[seed as usize % modes.len()]);
             fill(&mut one, &program, seed);
             fill(&mut two, &program, seed);
-            let begin = start(&one, &program, &mut random);
+            let begin = start(&one, &program, seed);
             let mut ends = Vec::new();
             for rig in [&mut one, &mut two] {
                 let state = rig.run_to_halt(&begin).expect("an engine");
@@ -107,9 +141,45 @@ fn every_engine_runs_programs_as_one_instruction_after_the_other() {
             let (expected, got) = (&ends[0], &ends[1]);
             if expected != got {
                 let what = differing(expected, got).join("\n");
-                panic!("{} differs in program {seed}:\n{}\n{what}", other.name(), program.listing());
+                panic!("{} differs in program {seed} of {modes:?}:\n{}\n{what}", other.name(), program.listing());
             }
         }
-        println!("{}: {count} programs", other.name());
+        println!("{}: {count} programs in {modes:?}", other.name());
     }
+}
+
+#[test]
+fn every_engine_runs_programs_as_one_instruction_after_the_other() {
+    compare(&[Mode::Long64]);
+}
+
+#[test]
+fn every_engine_runs_programs_of_32_bit_code_as_one_instruction_after_the_other() {
+    compare(&[Mode::Prot32, Mode::Comp32]);
+}
+
+#[test]
+fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
+    let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT / 2), number("DRAGOMAN_PROGRAM_SEED", 0));
+    let rig = || Rig::new(&Interpreter, CpuModel::most()).expect("an engine");
+    let (mut one, mut two, mut moves) = (rig(), rig(), 0);
+    for seed in first..first + count {
+        let mut random = Random::new(!seed);
+        let mode = random.pick(&[Mode::Long64, Mode::Prot32, Mode::Comp32]);
+        let program = Program::with_stops(seed, mode);
+        fill(&mut one, &program, seed);
+        fill(&mut two, &program, seed);
+        let begin = start(&one, &program, seed);
+        let state = one.run_to_halt(&begin).expect("an engine");
+        let expected = left(&one, &state);
+        let (state, moved) = two.run_on(&begin, &mut random).expect("an engine");
+        let got = left(&two, &state);
+        moves += moved;
+        if expected != got {
+            let what = differing(&expected, &got).join("\n");
+            panic!("program {seed} comes to something else after {moved} moves:\n{}\n{what}", program.listing());
+        }
+    }
+    println!("{count} programs, {moves} moves");
+    assert!(u64::from(moves) > count, "only {moves} moves in {count} programs");
 }

@@ -83,7 +83,7 @@ pub fn run(places: &Places, options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let sources = recipe.compiled.as_deref().with_context(|| format!("the guest {name} has no programs to time"))?;
-    let plan = programs::Plan::new(&setting, sources, &options.programs, options.scale)?;
+    let plan = programs::Plan::new(&setting, &recipe.architecture, sources, &options.programs, options.scale)?;
     let ready = ready(options, &setting)?;
     let named = ready.iter().map(|(runner, version)| (runner.name.to_string(), version.clone())).collect();
     let empty = Comparison {

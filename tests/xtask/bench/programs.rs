@@ -40,9 +40,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Those of `folder` that are named, or all; each with its count times `scale`.
-    pub fn new(setting: &Setting, folder: &str, names: &[String], scale: f64) -> Result<Self> {
-        let Programs { driver, mut programs } = Programs::read(&setting.places, folder)?;
+    /// Those of `folder` for guests of `architecture` that are named, or all; each with its count times `scale`.
+    pub fn new(setting: &Setting, architecture: &str, folder: &str, names: &[String], scale: f64) -> Result<Self> {
+        let Programs { driver, mut programs } = Programs::read_for(architecture, &setting.places, folder)?;
         let is_known = |name: &String| name == BOOT || programs.iter().any(|program| program.name == *name);
         if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
             let known: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::own;
@@ -15,13 +15,22 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// For every program. A compiler that made packed instructions of plain loops, or calls of copying ones, would decide by its
 /// version what is measured.
 #[rustfmt::skip] // one matter a line
-const FLAGS: [&str; 18] = [
-    "-m64", "-O2", "-std=gnu11",
+const FLAGS: [&str; 17] = [
+    "-O2", "-std=gnu11",
     "-ffreestanding", "-nostdlib", "-static", "-fno-pie", "-no-pie",
     "-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables",
     "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-ffp-contract=off",
     "-s", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
 ];
+
+/// For Debian's name of an architecture: what makes the compiler make code for it.
+fn target(architecture: &str) -> Result<&'static [&'static str]> {
+    match architecture {
+        "amd64" => Ok(&["-m64"]),
+        "i386" => Ok(&["-m32", "-msse2", "-mfpmath=sse"]),
+        _ => bail!("no programs are compiled for {architecture}"),
+    }
+}
 
 /// What the list in `programs.toml` says.
 #[derive(Debug, Deserialize)]
@@ -47,26 +56,36 @@ pub struct Program {
     /// What the processor must have, as /proc/cpuinfo calls it.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// The only architecture that its code is for, where it is not for all.
+    pub only: Option<String>,
 }
 
 impl Programs {
+    /// Those of a folder below guest-images/ for guests of `architecture`.
+    pub fn read_for(architecture: &str, places: &Places, folder: &str) -> Result<Self> {
+        let mut all = Self::read(places, folder)?;
+        all.programs.retain(|program| program.only.as_ref().is_none_or(|only| only == architecture));
+        Ok(all)
+    }
+
     /// Those of a folder below guest-images/.
-    pub fn read(places: &Places, folder: &str) -> Result<Self> {
+    fn read(places: &Places, folder: &str) -> Result<Self> {
         let path = places.root.join("guest-images").join(folder).join("programs.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", places.short(&path)))?;
         toml::from_str(&text).with_context(|| format!("{} is wrong", places.short(&path)))
     }
 }
 
-/// Compiles the programs of a folder below guest-images/ into `to`.
-pub fn make(places: &Places, folder: &str, to: &Path) -> Result<()> {
-    let programs = Programs::read(places, folder)?;
+/// Compiles the programs of a folder below guest-images/ for guests of `architecture` into `to`.
+pub fn make(places: &Places, folder: &str, architecture: &str, to: &Path) -> Result<()> {
+    let programs = Programs::read_for(architecture, places, folder)?;
+    let target = target(architecture)?;
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
     let driver = (&programs.driver, [].as_slice());
     for (name, flags) in programs.programs.iter().map(|program| (&program.name, program.flags.as_slice())).chain([driver]) {
         let mut compile = Command::new(own::tool("gcc"));
         // In the folder of the sources, so that their path does not matter.
-        compile.current_dir(places.root.join("guest-images").join(folder)).args(FLAGS).args(flags);
+        compile.current_dir(places.root.join("guest-images").join(folder)).args(target).args(FLAGS).args(flags);
         compile.arg("-o").arg(to.join(name)).arg(format!("{name}.c"));
         process::capture(&mut compile, LIMIT).with_context(|| format!("guest-images/{folder}/{name}.c cannot be compiled"))?;
     }
@@ -103,10 +122,10 @@ mod tests {
     fn every_program_of_the_benchmarks_runs_here_and_prints_its_name_and_a_checksum() {
         let places = Places::find().expect("tests run in a clone");
         let folder = std::env::temp_dir().join(format!("dragoman-xtask-compiled-{}", std::process::id()));
-        make(&places, "bench", &folder).expect("this machine has gcc");
+        make(&places, "bench", "amd64", &folder).expect("this machine has gcc");
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").expect("it is there");
         let has = |need: &String| cpuinfo.split_whitespace().any(|word| word == need);
-        for program in Programs::read(&places, "bench").expect("it is right").programs {
+        for program in Programs::read_for("amd64", &places, "bench").expect("it is right").programs {
             if program.needs.iter().all(has) {
                 let run = || process::capture(Command::new(folder.join(&program.name)).arg("2"), LIMIT).expect("it ends well");
                 let text = run();
@@ -115,6 +134,22 @@ mod tests {
                 assert_eq!(text, run());
             }
         }
+        fs::remove_dir_all(&folder).expect("it was made");
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn the_witness_finds_nothing_wrong_with_this_machine_and_says_so_twice() {
+        let places = Places::find().expect("tests run in a clone");
+        let folder = std::env::temp_dir().join(format!("dragoman-xtask-witness-{}", std::process::id()));
+        make(&places, "witness", "amd64", &folder).expect("this machine has gcc");
+        let run = || {
+            let mut witness = Command::new(folder.join("witness"));
+            process::capture(witness.arg("3").current_dir(&folder), LIMIT).expect("it ends well")
+        };
+        let text = run();
+        assert!(text.starts_with("witness: end 3 0 "), "{text}");
+        assert_eq!(text, run());
         fs::remove_dir_all(&folder).expect("it was made");
     }
 }

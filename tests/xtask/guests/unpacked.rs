@@ -35,7 +35,7 @@ pub fn make(places: &Places, guest: &Guest, packages: &[PathBuf], folder: &Path)
             copy(&places.root.join("guest-images").join(programs), &tree.join(programs))?;
         }
         match &guest.compiled {
-            Some(sources) => compiled::make(places, sources, &tree.join(sources)),
+            Some(sources) => compiled::make(places, sources, &guest.architecture, &tree.join(sources)),
             None => Ok(()),
         }
     })

@@ -1,0 +1,121 @@
+//! Own guests that check interrupts and timers, while one engine after the other takes them over.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    command_line::{folder, text},
+    control::{Client, ctl, wait_for_socket},
+    guest::{Guest, guests, is_emulated_host},
+};
+
+/// The engines that a guest goes through, in turn. One that is refused with status 12 is not there, and left out.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub const ENGINES: &[&str] = &["jit", "interp", "kvm", "hybrid"];
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub const ENGINES: &[&str] = &["interp"];
+
+/// Numbers that look random, from a seed that is printed: SplitMix64.
+pub struct Random(u64);
+
+impl Random {
+    /// From `DRAGOMAN_SWITCH_SEED`, or from the time.
+    pub fn new(what: &str) -> Self {
+        let given = std::env::var("DRAGOMAN_SWITCH_SEED").ok().and_then(|text| text.parse().ok());
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let seed = given.unwrap_or_else(now);
+        println!("{what}: DRAGOMAN_SWITCH_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number of microseconds in `range`.
+    pub fn wait(&mut self, range: std::ops::Range<u64>) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Duration::from_micros(range.start + (z ^ (z >> 31)) % (range.end - range.start))
+    }
+}
+
+/// Gives the machine at `socket` to `engine`: whether it was there to be given it to.
+pub fn switch(socket: &str, engine: &str) -> bool {
+    let (answer, status) = ctl(socket, &["switch", engine]);
+    if status == Some(12) {
+        println!("left out: {}", answer.trim());
+        return false;
+    }
+    assert_eq!(status, Some(0), "{engine}: {answer}");
+    assert!(answer.contains(&format!("\"engine\":\"{engine}\"")), "{answer}");
+    true
+}
+
+/// How often each guest is run.
+const TIMES: usize = 5;
+
+/// Runs the guest `name`, which prints a line for each of `checks`, and switches all the time until it ends.
+fn passes_while_engines_change(name: &str, checks: &str) {
+    let Some(image) = guests(&format!("own/{name}.elf")).filter(|_| !is_emulated_host()) else { return };
+    let (folder, mut random, mut switches) = (folder(name), Random::new(name), 0);
+    for _ in 0..TIMES {
+        switches += passes_once(&image.to_string_lossy(), &folder, checks, &mut random);
+    }
+    println!("{name}: {switches} switches");
+    assert!(ENGINES.len() == 1 || switches >= TIMES, "the guest is gone before anything happens to it");
+    fs::remove_dir_all(folder).expect("ours");
+}
+
+fn passes_once(image: &str, folder: &Path, checks: &str, random: &mut Random) -> usize {
+    let socket = folder.join("socket");
+    let control = format!("unix:{}", socket.display());
+    let mut guest = Guest::start(&[image, "--control", &control, "--paused", "--debug-exit", "--timeout", "120"]);
+    wait_for_socket(&socket);
+    let mut client = Client::new(&text(&socket));
+    assert!(client.ask("{\"command\":\"resume\"}").contains("running"));
+    let (mut engines, mut switches) = (ENGINES.to_vec(), 0);
+    for n in 0.. {
+        let engine = engines[n % engines.len()];
+        let answer = client.ask(&format!("{{\"command\":\"switch\",\"engine\":\"{engine}\"}}"));
+        match answer.as_str() {
+            // The guest has come to its end.
+            "" => break,
+            answer if answer.contains("\"status\":{") => switches += 1,
+            answer if answer.contains("\"status\":12") => engines.retain(|known| *known != engine),
+            answer => panic!("{engine}: {answer}"),
+        }
+        std::thread::sleep(random.wait(0..3000));
+    }
+    let printed = guest.wait_for("\nend\n", Duration::from_secs(120));
+    assert_eq!(guest.status(Duration::from_secs(60)), Some(1), "{printed}");
+    let passed: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("ok   ")).collect();
+    assert_eq!(passed, checks.lines().collect::<Vec<_>>(), "{printed}");
+    switches
+}
+
+#[test]
+fn the_local_apics_timer_keeps_its_time_while_engines_change() {
+    passes_while_engines_change("local_apic_timer", include_str!("checks/local_apic_timer.txt"));
+}
+
+#[test]
+fn the_local_apic_keeps_its_interrupts_while_engines_change() {
+    passes_while_engines_change("local_apic", include_str!("checks/local_apic.txt"));
+}
+
+#[test]
+fn the_event_timer_keeps_its_time_while_engines_change() {
+    passes_while_engines_change("event_timer", include_str!("checks/event_timer.txt"));
+}
+
+#[test]
+fn the_io_apic_keeps_its_levels_while_engines_change() {
+    passes_while_engines_change("io_apic", include_str!("checks/io_apic.txt"));
+}
+
+#[test]
+fn code_that_changes_runs_as_it_is_now_while_engines_change() {
+    passes_while_engines_change("selfmod_random", include_str!("checks/selfmod_random.txt"));
+}
