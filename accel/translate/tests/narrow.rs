@@ -130,9 +130,11 @@ fn fs_with_bounds_is_the_interpreters() {
     assert!(agree(write, bounded, "interpreted") > TIMES);
 }
 
+/// Where the last page lies, by [`tables`].
+const LAST: i32 = DATA + 0x3000;
+
 /// Writes page tables: the first 4 MiB where they are, and the last page at 64 KiB before [`DATA`]'s end.
 fn tables(code: &mut Code) {
-    const LAST: i32 = DATA + 0x3000;
     dynasm!(code ; .arch x86
         ; mov eax, 0x83
         ; mov [0x10_0000], eax
@@ -196,4 +198,57 @@ fn addresses_begin_again_at_zero() {
     };
     let interpreted = agree(write, |_| {}, "interpreted");
     assert!(interpreted < TIMES / 2, "{interpreted}");
+}
+
+#[test]
+fn jumps_to_other_pages_do_not_leave_the_code_and_begin_again_at_zero() {
+    const IN_LAST: i32 = -4096 + 0x123;
+    const IN_THIRD: i32 = 0x3000;
+    // What else is in the last page later.
+    const OTHER: i32 = LAST - 0x1000;
+    let write = |code: &mut Code| {
+        tables(code);
+        // In the last page: LEA EDX, [EDX + EDI], or EDI twice, and a jump beyond 4 GiB to the third page of the code.
+        let jump = IN_THIRD - (IN_LAST + 3 + 5);
+        for (page, add) in [(LAST, 0xe93a_148d_u32 as i32), (OTHER, 0xe97a_148d_u32 as i32)] {
+            dynasm!(code ; .arch x86 ; mov DWORD [page + 0x123], add ; mov DWORD [page + 0x127], jump);
+        }
+        dynasm!(code ; .arch x86
+            ; mov esi, 2
+            ; both:
+            ; mov edi, TIMES as i32
+            ; again:
+            ; call >second
+        );
+        let call = IN_LAST - (CODE + code.offset().0 + 5) as i32;
+        dynasm!(code ; .arch x86
+            ; .bytes [0xe8u8] ; .i32 call
+            ; dec edi
+            ; jne <again
+            ; mov DWORD [0x10_1ffc], OTHER | 3
+            ; invlpg [IN_LAST]
+            ; dec esi
+            ; jne <both
+            ; hlt
+            ; first:
+            ; adc ebx, 1
+            ; ret
+            ; .align 4096
+            ; second:
+            ; lea eax, [eax + edi * 8]
+            ; shl eax, 1 // Flags that follow from no register.
+            ; jne <first
+            ; cmp edi, TIMES as i32 / 2
+            ; jb <first
+            ; sub ebx, 3
+            ; ret
+            ; .align 4096
+        );
+        assert_eq!(CODE + code.offset().0, IN_THIRD as usize);
+        dynasm!(code ; .arch x86 ; adc ebx, edx ; cmp edx, 5 ; ret);
+    };
+    for counter in ["interpreted", "unlinked", "jumps"] {
+        let left = agree(write, |_| {}, counter);
+        assert!(left < TIMES / 4, "{counter}: {left}");
+    }
 }
