@@ -10,6 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread::Builder,
@@ -52,18 +53,50 @@ impl Asked {
     }
 }
 
-/// Listens for as long as it is kept.
+/// Listens for as long as it is kept. Its end waits a moment for answers that were given and not written yet: the process may be
+/// about to end.
 pub struct Server {
     _name: SocketName,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        const LOOKS: u32 = 500;
+        for _ in 0..LOOKS {
+            if self.open.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            std::thread::sleep(PATIENCE / LOOKS / 5);
+        }
+    }
+}
+
+/// A request that has not been answered yet.
+struct Open<'a>(&'a AtomicUsize);
+
+impl<'a> Open<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Server {
     /// Listens at `path`; what clients ask is sent to `events`.
     pub fn start(path: &Path, events: Sender<Event>) -> Result<Self, Failure> {
         let (listener, name) = listen(path, Access::Owner)?;
-        let thread = Builder::new().name("control".into()).spawn(move || accept(&listener, &events));
+        let open = Arc::<AtomicUsize>::default();
+        let count = open.clone();
+        let thread = Builder::new().name("control".into()).spawn(move || accept(&listener, &events, &count));
         thread.map_err(|error| Failure::resource(format!("no thread can be had for the control socket: {error}")))?;
-        Ok(Self { _name: name })
+        Ok(Self { _name: name, open })
     }
 }
 
@@ -97,7 +130,7 @@ impl Clients {
     }
 }
 
-fn accept(listener: &UnixListener, events: &Sender<Event>) {
+fn accept(listener: &UnixListener, events: &Sender<Event>, open: &Arc<AtomicUsize>) {
     let clients = Clients::default();
     for (number, stream) in (0..).zip(listener.incoming()) {
         let copy = stream.and_then(|stream| {
@@ -110,9 +143,9 @@ fn accept(listener: &UnixListener, events: &Sender<Event>) {
             continue;
         };
         clients.add(number, copy);
-        let (known, events) = (clients.clone(), events.clone());
+        let (known, events, open) = (clients.clone(), events.clone(), open.clone());
         let body = move || {
-            serve(&stream, &events, || known.has_asked(number));
+            serve(&stream, &events, &open, || known.has_asked(number));
             known.remove(number);
             let _ = stream.shutdown(Shutdown::Both);
         };
@@ -123,7 +156,7 @@ fn accept(listener: &UnixListener, events: &Sender<Event>) {
 }
 
 /// Answers a client until it goes, or the machine does.
-fn serve(mut stream: &UnixStream, events: &Sender<Event>, has_asked: impl Fn()) {
+fn serve(mut stream: &UnixStream, events: &Sender<Event>, open: &AtomicUsize, has_asked: impl Fn()) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
@@ -141,6 +174,7 @@ fn serve(mut stream: &UnixStream, events: &Sender<Event>, has_asked: impl Fn()) 
             continue;
         }
         has_asked();
+        let _open = Open::new(open);
         let (tell, delivered) = mpsc::channel();
         let reply = match Request::parse(&line) {
             Err(failure) => Reply::from(Err(failure)),

@@ -44,7 +44,7 @@ impl Machine {
                 return Ok(Next::End(Outcome::Quit));
             }
             Request::Switch(name) => {
-                let old = self.engine.name();
+                let old = self.accelerator.name();
                 self.switch_to(name).map_err(|why| why.with(format!("the guest goes on with {old}")))
             }
         };
@@ -91,15 +91,17 @@ impl Machine {
         }
         let state = self.processor.vcpu()?.save()?;
         // Nothing has happened to the old one until the new one has everything.
-        let (mut vcpu, handle) = engine.accelerator().create_vcpu(VcpuId(0), self.context.clone())?;
+        let accelerator = engine.accelerator();
+        let (mut vcpu, handle) = accelerator.create_vcpu(VcpuId(0), self.context.clone())?;
         if !std::ptr::addr_eq(Arc::as_ptr(&handle), Arc::as_ptr(self.processor.handle())) {
             return Err(Failure::internal(format!("the engine {name} does not listen where the processor is spoken to")));
         }
         vcpu.load(&state)?;
         let old = std::mem::replace(self.processor.vcpu()?, vcpu);
-        self.ledger.add(self.engine.name(), self.ran(), old.as_ref());
+        self.ledger.add(self.accelerator.name(), self.ran(), old.as_ref());
         drop(old);
-        // With it went all code that was decoded.
+        self.accelerator = accelerator;
+        // With the old ones went all code that was decoded.
         self.ram.tracker().clear_all_code();
         (self.engine, self.since) = (engine, self.clock.now());
         self.switches += 1;
@@ -114,7 +116,7 @@ impl Machine {
     pub fn accounts(&mut self) -> Ledger {
         let (mut ledger, ran) = (self.ledger.clone(), self.ran());
         if let Ok(vcpu) = self.processor.vcpu() {
-            ledger.add(self.engine.name(), ran, vcpu.as_ref());
+            ledger.add(self.accelerator.name(), ran, vcpu.as_ref());
         }
         ledger
     }
@@ -130,7 +132,7 @@ impl Machine {
         Status {
             program: env!("CARGO_PKG_VERSION").into(),
             state: if self.is_paused { State::Paused } else { State::Running },
-            engine: self.engine.name().into(),
+            engine: self.accelerator.name().into(),
             since: seconds(self.since.0),
             guest_seconds: seconds(self.clock.now().0),
             host_seconds: seconds(self.clock.host_nanos()),

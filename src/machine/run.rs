@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dragoman_accel::{ExitReason, Pending, StopToken, VcpuContext, World};
+use dragoman_accel::{Accelerator, ExitReason, Pending, StopToken, VcpuContext, World};
 use dragoman_devices::{Clock, LineInputs, LineSink, memory::GuestRam};
 use dragoman_frontend::post_mortem::End;
 use dragoman_state::{VcpuId, VmInstant};
@@ -54,6 +54,7 @@ pub struct Machine {
     pub context: VcpuContext,
     pub processor: Processor,
     /// The engine that has the processor, and since when.
+    pub accelerator: Arc<dyn Accelerator>,
     pub engine: Engine,
     pub since: VmInstant,
     /// What engines did that had it before.
@@ -135,7 +136,8 @@ impl Machine {
             model: config.cpu.clone(),
             world: World::new(),
         };
-        let (vcpu, handle) = config.engine.accelerator().create_vcpu(VcpuId(0), context.clone())?;
+        let accelerator = config.engine.accelerator();
+        let (vcpu, handle) = accelerator.create_vcpu(VcpuId(0), context.clone())?;
         board.plug(vec![handle.clone()]);
         let _ = power.processor.set(handle.clone());
         let processor = Processor::new(vcpu, handle, stop, events.0.clone())?;
@@ -143,6 +145,7 @@ impl Machine {
         let escapes = (config.serial == SerialSpec::Stdio).then(Escapes::default);
         let input = Input { waiting: Vec::new(), escapes, tell_reader: console.input.take() };
         Ok(Self {
+            accelerator,
             engine: config.engine,
             config,
             files,
@@ -334,7 +337,7 @@ impl Machine {
         if !self.config.stats && self.config.stats_json.is_none() {
             return;
         }
-        let report = Report { engine: self.engine.name(), ledger: self.accounts(), switches: self.switches, elapsed };
+        let report = Report { engine: self.accelerator.name(), ledger: self.accounts(), switches: self.switches, elapsed };
         if self.config.stats {
             eprint!("{report}");
         }

@@ -20,7 +20,7 @@ use crate::{engine::MOVING, generate::Random, judge::between};
 /// How many steps a guest may take to its end.
 const STEPS: usize = 300;
 /// Once in so many steps the one processor moves.
-const STAY: u64 = 12;
+const STAY: u64 = 30;
 
 /// Runs the case of `recipe`.
 pub fn run(recipe: &Recipe, census: &mut Census, is_traced: bool) {

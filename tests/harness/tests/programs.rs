@@ -160,7 +160,7 @@ fn every_engine_runs_programs_of_32_bit_code_as_one_instruction_after_the_other(
 
 #[test]
 fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
-    let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT / 2), number("DRAGOMAN_PROGRAM_SEED", 0));
+    let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT / 4), number("DRAGOMAN_PROGRAM_SEED", 0));
     let rig = || Rig::new(&Interpreter, CpuModel::most()).expect("an engine");
     let (mut one, mut two, mut moves) = (rig(), rig(), 0);
     for seed in first..first + count {
