@@ -36,28 +36,32 @@ impl InterpretedVcpu {
     /// Runs until told to stop; `run` runs instructions until something other than running them is to be done.
     pub fn run_by(&mut self, stop: &StopToken, mut run: impl FnMut(&mut Self) -> BlockEnd) -> ExitReason {
         loop {
-            if self.cpu.has_changed {
-                self.cpu.settle();
-            }
-            if self.cpu.must_attend || self.cpu.inbox.has_any() {
-                if let Some(reason) = self.attend(stop, false) {
-                    return reason;
-                }
-                if self.cpu.must_attend {
-                    if let Err(end) = self.run_one(|vcpu| vcpu.run_block(1)) {
-                        return ExitReason::TripleFault(end);
-                    }
-                    continue;
-                }
-            }
-            let end = run(self);
-            if let Err(end) = self.finish(end) {
-                return ExitReason::TripleFault(end);
-            }
-            if let Some(end) = self.shutdown.take() {
-                return ExitReason::TripleFault(end);
+            if let Some(reason) = self.round(stop, &mut run) {
+                return reason;
             }
         }
+    }
+
+    /// Does what comes before the next instruction, and has `run` run instructions until something other than that is to be
+    /// done; or says why it cannot go on.
+    #[inline(always)]
+    pub fn round(&mut self, stop: &StopToken, run: &mut impl FnMut(&mut Self) -> BlockEnd) -> Option<ExitReason> {
+        if self.cpu.has_changed {
+            self.cpu.settle();
+        }
+        if self.cpu.must_attend || self.cpu.inbox.has_any() {
+            if let Some(reason) = self.attend(stop, false) {
+                return Some(reason);
+            }
+            if self.cpu.must_attend {
+                return self.run_one(|vcpu| vcpu.run_block(1)).err().map(ExitReason::TripleFault);
+            }
+        }
+        let end = run(self);
+        if let Err(end) = self.finish(end) {
+            return Some(ExitReason::TripleFault(end));
+        }
+        self.shutdown.take().map(ExitReason::TripleFault)
     }
 
     pub fn step_once(&mut self) -> ExitReason {
@@ -121,7 +125,7 @@ impl InterpretedVcpu {
     /// Does everything that comes before the next instruction. Afterwards [`Processor::must_attend`] says whether only
     /// one instruction may run before the next look. A step is over with the first interrupt or trap that is delivered:
     /// there are guests in which each delivery makes another one due.
-    fn attend(&mut self, stop: &StopToken, is_step: bool) -> Option<ExitReason> {
+    pub fn attend(&mut self, stop: &StopToken, is_step: bool) -> Option<ExitReason> {
         loop {
             // Also what comes with the request to stop: nobody says it again.
             let signals = self.cpu.inbox.take();
@@ -160,7 +164,7 @@ impl InterpretedVcpu {
     }
 
     /// Takes in what other threads said.
-    fn hear(&mut self, signals: Signals) {
+    pub fn hear(&mut self, signals: Signals) {
         let inbox = self.cpu.inbox.clone();
         if signals.contains(Signals::MESSAGES) {
             inbox.take_messages().into_iter().for_each(|message| self.cpu.accept(message));
@@ -305,7 +309,7 @@ impl Processor {
     }
 
     /// Delivers an event; RIP is what its handler returns to.
-    pub(super) fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
+    pub fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
         self.store_flags();
         self.derive();
         let (selector, rip) = (self.state.segment(SegmentIndex::Cs).selector, self.state.rip);
