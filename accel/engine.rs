@@ -26,6 +26,9 @@ pub enum AccelError {
     /// The engine is not in this build, or not for this host.
     #[error("{0} is not available here: {1}")]
     Unavailable(&'static str, String),
+    /// What the engine needs of the host cannot be used, or not any more.
+    #[error(transparent)]
+    Unusable(Box<dyn std::error::Error + Send + Sync>),
     /// Something that cannot happen did.
     #[error("internal error: {0}")]
     Internal(String),
@@ -149,6 +152,11 @@ pub trait Accelerator: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+    /// What the time-stamp counter shows beyond the machine's clock of zero when the machine is switched on, for a counter of
+    /// `hertz`: where the guest reads the host's own, nothing need be added to that.
+    fn time_stamp_at_power_on(&self, _now: VmInstant, _hertz: u64) -> u64 {
+        0
+    }
     /// A new processor in its power-on state. Where there was one of this `id` in the same world, run by this engine or by
     /// another, the new one takes its place: its handle stands for the same [`Inbox`](crate::Inbox), so that what was raised
     /// and not heard yet is heard by the new one. Only one of them may run from then on.

@@ -5,13 +5,15 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
 
 use bitflags::bitflags;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use dragoman_devices::Delivery;
 use dragoman_devices::{InterruptMessage, memory::CodeListener};
 use dragoman_state::{GuestPhys, VmInstant};
 
@@ -45,6 +47,12 @@ struct Letters {
     work: Vec<SafepointWork>,
 }
 
+/// Calls a processor back from where it does not look at its inbox.
+pub(crate) trait Caller: Send + Sync {
+    /// Calls it, where it is away. What it is called for was signalled before.
+    fn call(&self);
+}
+
 /// One processor's inbox.
 pub struct Inbox {
     signals: AtomicU32,
@@ -54,6 +62,8 @@ pub struct Inbox {
     is_sleeping: AtomicBool,
     bed: Mutex<()>,
     awake: Condvar,
+    /// Where the processor can be away.
+    caller: RwLock<Option<Arc<dyn Caller>>>,
 }
 
 impl Default for Inbox {
@@ -66,6 +76,7 @@ impl Default for Inbox {
             is_sleeping: AtomicBool::new(false),
             bed: Mutex::default(),
             awake: Condvar::new(),
+            caller: RwLock::default(),
         }
     }
 }
@@ -81,6 +92,26 @@ impl Inbox {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) fn signals_address(&self) -> u64 {
         self.signals.as_ptr().expose_provenance() as u64
+    }
+
+    /// From now on `caller`, if anybody, is asked to call the processor back for each signal. Whoever sets one takes it back when
+    /// the processor stops running.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn set_caller(&self, caller: Option<Arc<dyn Caller>>) {
+        *self.caller.write().unwrap_or_else(PoisonError::into_inner) = caller;
+    }
+
+    /// Which signals there are, without taking them.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn peek(&self) -> Signals {
+        Signals::from_bits_retain(self.signals.load(Ordering::Acquire))
+    }
+
+    /// Whether one of the messages changes more of the processor than its local APIC.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn has_startup_message(&self) -> bool {
+        let is_startup = |message: &InterruptMessage| matches!(message.delivery, Delivery::Init | Delivery::StartUp);
+        self.letters().messages.iter().any(is_startup)
     }
 
     /// Takes all signals.
@@ -140,6 +171,9 @@ impl Inbox {
         if self.is_sleeping.load(Ordering::SeqCst) {
             let _bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
             self.awake.notify_one();
+        }
+        if let Some(caller) = self.caller.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            caller.call();
         }
     }
 }

@@ -6,15 +6,23 @@
 //! reach it through its [`VcpuHandle`] alone.
 
 mod engine;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod hybrid;
 mod inbox;
 pub mod interpret;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod kvm;
+mod measure;
 pub mod mmu;
+mod tiny;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod translate;
 mod world;
 
 pub use engine::{
-    AccelError, Accelerator, Capabilities, CpuBus, ExitReason, Pending, SafepointWork, StopToken, Vcpu, VcpuContext, VcpuHandle,
+    AccelError, Accelerator, Capabilities, CpuBus, Created, ExitReason, Pending, SafepointWork, StopToken, Vcpu, VcpuContext,
+    VcpuHandle,
 };
 pub use inbox::Inbox;
+pub use measure::{Speed, measure};
 pub use world::World;

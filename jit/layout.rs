@@ -171,6 +171,10 @@ pub struct Frame {
     pub(crate) beside_code: [u64; 2],
     /// Not zero where no other processor can make code of what this one is about to write.
     pub is_alone: u32,
+    /// Not zero where ring 3 of the address space in force is not run by translated code.
+    pub user_elsewhere: u32,
+    /// How often ring 3 was entered.
+    pub user_entries: u64,
     /// Whether any of the first sixteen vector registers has a bit set above its low 128.
     pub has_upper_halves: u32,
     pub(crate) joint: Joint,
@@ -234,6 +238,8 @@ frame_offsets!(
     bounded,
     beside_code,
     is_alone,
+    user_elsewhere,
+    user_entries,
     has_upper_halves,
     joint,
     distances,

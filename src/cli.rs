@@ -37,6 +37,9 @@ pub enum Command {
     /// Judge the instructions by every oracle, on every engine, and print a matrix of what agrees.
     #[command(after_help = CONFORM_HELP)]
     Conform(ConformArguments),
+    /// Say what this host has to run guests by, how fast it is, and what is in the way.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArguments),
     /// Print the completions of a shell, to be read by it.
     Completions {
         /// The shell.
@@ -96,6 +99,22 @@ pub struct CtlArguments {
 
     /// Print the answer as the machine gives it: JSON.
     #[arg(long, global = true)]
+    pub json: bool,
+}
+
+const DOCTOR_HELP: &str = "What was found goes to standard output. It takes less than two seconds.
+
+Exit status: 0 whenever there is an answer, whatever it is; 2 bad usage.
+
+Examples:
+  dragoman doctor
+  dragoman doctor --json";
+
+/// The options of `doctor`.
+#[derive(Args)]
+pub struct DoctorArguments {
+    /// Print JSON.
+    #[arg(long)]
     pub json: bool,
 }
 
@@ -175,7 +194,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
 
-    /// What runs the guest: auto, interp or jit; `help` says what this build and host have. `jit,tb-size=SIZE` gives translated code SIZE, from 1M to 1G, 64M unless given.
+    /// What runs the guest: auto, kvm, jit or interp; `help` says what this build and host have. `jit,tb-size=SIZE` gives translated code SIZE, from 1M to 1G, 64M unless given; `auto,prefer=kvm` takes KVM wherever it works.
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     accel: String,
 
@@ -236,11 +255,13 @@ pub enum OnTripleFault {
 impl RunArguments {
     /// The machine asked for, where it can be.
     pub fn into_config(self) -> Result<Config, Failure> {
-        let engine = Engine::parse(&self.accel, self.stats || self.stats_json.is_some())?;
+        let (engine, why) = Engine::parse(&self.accel, self.stats || self.stats_json.is_some())?;
         let cpu = match &self.cpu {
-            None => engine.default_model(),
-            Some(text) => CpuModel::parse(text).map_err(Failure::usage)?,
+            None => engine.default_model()?,
+            Some(text) => engine.adapt(CpuModel::parse(text).map_err(Failure::usage)?)?,
         };
+        // What another engine may take over has to be possible there.
+        let cpu = if self.control.is_some() { Engine::adapt_for_all(cpu) } else { cpu };
         if self.smp > 1 {
             return Err(Failure::usage(format!(
                 "{} virtual processors cannot be had yet: only one is built; leave --smp away",
@@ -264,6 +285,7 @@ impl RunArguments {
             memory: self.memory,
             cpu,
             engine,
+            why,
             serial: self.serial,
             debugcon: self.debugcon,
             control: self.control,

@@ -71,6 +71,11 @@ impl Failure {
         Self { message: format!("{}; {consequence}", self.message), ..self }
     }
 
+    /// What is wrong, without what to do about it.
+    pub fn cause(&self) -> String {
+        self.message.split_once("; ").map_or(self.message.as_str(), |(cause, _)| cause).to_owned()
+    }
+
     /// The exit status.
     pub fn status(&self) -> Status {
         self.status
@@ -80,7 +85,7 @@ impl Failure {
 impl From<AccelError> for Failure {
     fn from(error: AccelError) -> Self {
         match error {
-            AccelError::Unavailable(..) => Self::accelerator(error),
+            AccelError::Unavailable(..) | AccelError::Unusable(_) => Self::accelerator(error),
             AccelError::Internal(_) => Self::internal(error),
         }
     }

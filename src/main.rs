@@ -6,6 +6,7 @@
 mod cli;
 mod conform;
 mod control;
+mod doctor;
 mod failure;
 mod machine;
 mod units;
@@ -47,6 +48,10 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             verdict => Status::from(verdict).into(),
         }),
         Command::Ctl(arguments) => control::ask(&arguments.socket, &arguments.command, arguments.json),
+        Command::Doctor(arguments) => {
+            print!("{}", doctor::examine().to_text(arguments.json));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dragoman", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -23,7 +23,7 @@ impl Processor {
     }
 
     /// How far the clock of the time-stamp counter has come since power-on.
-    pub(super) fn clock_ticks(&self) -> u64 {
+    pub fn clock_ticks(&self) -> u64 {
         self.now().to_ticks(self.context.model.tsc_hertz())
     }
 
@@ -82,7 +82,7 @@ impl Processor {
     }
 
     /// Accesses a register through its model-specific register.
-    pub(super) fn access_x2apic(&mut self, index: u8, access: ApicAccess) -> Result<u64, Fault> {
+    pub fn access_x2apic(&mut self, index: u8, access: ApicAccess) -> Result<u64, Fault> {
         let (now, msr) = (self.now(), FIRST_MSR + u32::from(index));
         match access {
             ApicAccess::Read => self.lapic().read_msr(msr, now).map_err(|_| Fault::GP0),
@@ -101,14 +101,14 @@ impl Processor {
         Ok(())
     }
 
-    pub(super) fn write_tsc_deadline(&mut self, value: u64) {
+    pub fn write_tsc_deadline(&mut self, value: u64) {
         let now = self.now();
         self.lapic().write_tsc_deadline(value, now);
         self.must_attend = true;
     }
 
     /// The time-stamp counter was set: a timer that counts by it expires at another moment.
-    pub(super) fn rearm_timer(&mut self) {
+    pub fn rearm_timer(&mut self) {
         let now = self.now();
         self.lapic().retime(now);
         self.must_attend = true;
@@ -126,7 +126,7 @@ impl Processor {
     }
 
     /// Has the timer's deadline watched while this processor runs.
-    pub(super) fn publish_deadline(&mut self) {
+    pub fn publish_deadline(&mut self) {
         let deadline = self.timer_deadline();
         if self.published != deadline {
             self.published = deadline;
@@ -136,7 +136,7 @@ impl Processor {
     }
 
     /// The processor watches its deadline itself while it sleeps.
-    pub(super) fn withdraw_deadline(&mut self) {
+    pub fn withdraw_deadline(&mut self) {
         self.published = VmInstant::NEVER;
         self.inbox.set_deadline(VmInstant::NEVER);
     }
@@ -172,13 +172,13 @@ impl Processor {
     }
 
     /// Whether there is a maskable interrupt to be taken as soon as it is let in.
-    pub(super) fn has_interrupt(&mut self) -> bool {
+    pub fn has_interrupt(&mut self) -> bool {
         self.state.events.external_interrupt && self.lapic().takes_external_interrupts()
             || self.lapic().highest_pending().is_some()
     }
 
     /// The vector of the maskable interrupt to be taken now, acknowledged; `None` where there is none.
-    pub(super) fn acknowledge_interrupt(&mut self) -> Option<u8> {
+    pub fn acknowledge_interrupt(&mut self) -> Option<u8> {
         if self.state.events.external_interrupt && self.lapic().takes_external_interrupts() {
             let vector = self.context.bus.acknowledge_interrupt();
             self.state.events.external_interrupt = self.inbox.external_line();

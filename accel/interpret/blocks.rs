@@ -180,6 +180,15 @@ impl BlockCache {
         self.free.push(id);
     }
 
+    /// Drops the blocks one by one, which costs little where there are few, and returns the pages that they were of.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub fn drain(&mut self) -> Vec<GuestPhys> {
+        let pages = self.by_page.keys().map(|number| GuestPhys(number * PAGE_SIZE)).collect();
+        let ids: Vec<BlockId> = self.by_key.values().copied().collect();
+        ids.into_iter().for_each(|id| self.remove(id));
+        pages
+    }
+
     /// Drops everything.
     pub fn clear(&mut self) {
         *self = Self::with_capacity(self.capacity);

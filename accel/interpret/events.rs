@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use dragoman_devices::memory::PageTracker;
 use dragoman_frontend::{
     fault::{Fault, vector},
     post_mortem::Raised,
@@ -10,8 +11,11 @@ use dragoman_frontend::{
 };
 use dragoman_state::{Activity, Dr6, GuestPhys, InterruptShadow, RFlags, SegmentIndex, VmInstant};
 
-use super::{BlockEnd, InterpretedVcpu, processor::Processor};
-use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals};
+use super::{
+    BlockEnd, InterpretedVcpu,
+    processor::{Processor, UserInterrupts},
+};
+use crate::{AccelError, ExitReason, SafepointWork, StopToken, inbox::Signals, mmu::ViewIndex};
 
 /// As many instructions as the block has.
 pub(crate) const NO_LIMIT: usize = usize::MAX;
@@ -36,28 +40,32 @@ impl InterpretedVcpu {
     /// Runs until told to stop; `run` runs instructions until something other than running them is to be done.
     pub fn run_by(&mut self, stop: &StopToken, mut run: impl FnMut(&mut Self) -> BlockEnd) -> ExitReason {
         loop {
-            if self.cpu.has_changed {
-                self.cpu.settle();
-            }
-            if self.cpu.must_attend || self.cpu.inbox.has_any() {
-                if let Some(reason) = self.attend(stop, false) {
-                    return reason;
-                }
-                if self.cpu.must_attend {
-                    if let Err(end) = self.run_one(|vcpu| vcpu.run_block(1)) {
-                        return ExitReason::TripleFault(end);
-                    }
-                    continue;
-                }
-            }
-            let end = run(self);
-            if let Err(end) = self.finish(end) {
-                return ExitReason::TripleFault(end);
-            }
-            if let Some(end) = self.shutdown.take() {
-                return ExitReason::TripleFault(end);
+            if let Some(reason) = self.round(stop, &mut run) {
+                return reason;
             }
         }
+    }
+
+    /// Does what comes before the next instruction, and has `run` run instructions until something other than that is to be
+    /// done; or says why it cannot go on.
+    #[inline(always)]
+    pub fn round(&mut self, stop: &StopToken, run: &mut impl FnMut(&mut Self) -> BlockEnd) -> Option<ExitReason> {
+        if self.cpu.has_changed {
+            self.cpu.settle();
+        }
+        if self.cpu.must_attend || self.cpu.inbox.has_any() {
+            if let Some(reason) = self.attend(stop, false) {
+                return Some(reason);
+            }
+            if self.cpu.must_attend {
+                return self.run_one(|vcpu| vcpu.run_block(1)).err().map(ExitReason::TripleFault);
+            }
+        }
+        let end = run(self);
+        if let Err(end) = self.finish(end) {
+            return Some(ExitReason::TripleFault(end));
+        }
+        self.shutdown.take().map(ExitReason::TripleFault)
     }
 
     pub fn step_once(&mut self) -> ExitReason {
@@ -121,7 +129,7 @@ impl InterpretedVcpu {
     /// Does everything that comes before the next instruction. Afterwards [`Processor::must_attend`] says whether only
     /// one instruction may run before the next look. A step is over with the first interrupt or trap that is delivered:
     /// there are guests in which each delivery makes another one due.
-    fn attend(&mut self, stop: &StopToken, is_step: bool) -> Option<ExitReason> {
+    pub fn attend(&mut self, stop: &StopToken, is_step: bool) -> Option<ExitReason> {
         loop {
             // Also what comes with the request to stop: nobody says it again.
             let signals = self.cpu.inbox.take();
@@ -160,7 +168,7 @@ impl InterpretedVcpu {
     }
 
     /// Takes in what other threads said.
-    fn hear(&mut self, signals: Signals) {
+    pub fn hear(&mut self, signals: Signals) {
         let inbox = self.cpu.inbox.clone();
         if signals.contains(Signals::MESSAGES) {
             inbox.take_messages().into_iter().for_each(|message| self.cpu.accept(message));
@@ -248,18 +256,28 @@ impl Processor {
         result
     }
 
-    /// Lets nobody write to the page of `at` unnoticed from now on. Nobody else runs while that begins: another processor could
-    /// be between looking whether it is watched and writing.
+    /// Lets nobody write to the page of code at `at` unnoticed from now on.
     pub fn watch_code(&mut self, at: GuestPhys) {
-        let tracker = self.context.ram.tracker().clone();
-        if tracker.code_granules(at) != 0 {
-            return;
+        if self.context.ram.tracker().code_granules(at) == 0 {
+            self.guard(at, |tracker| tracker.mark_code(at, 1));
         }
+    }
+
+    /// Has the first write to the page table at `at` noted from now on.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub fn watch_table(&mut self, at: GuestPhys) {
+        self.guard(at, |tracker| tracker.watch_table(at));
+    }
+
+    /// Has `mark` mark the page of `at`, so that nobody writes to it unnoticed from then on. Nobody else runs while that begins:
+    /// another processor could be between looking whether it is watched and writing.
+    fn guard(&mut self, at: GuestPhys, mark: impl FnOnce(&PageTracker) -> bool) {
+        let tracker = self.context.ram.tracker().clone();
         let world = self.context.world.clone();
         if !world.is_single() {
             world.tell(SafepointWork::ProtectPage(at.page()));
         }
-        self.alone(|_| tracker.mark_code(at, 1));
+        self.alone(|_| mark(&tracker));
         self.mmu.protect(at.page());
     }
 
@@ -305,9 +323,12 @@ impl Processor {
     }
 
     /// Delivers an event; RIP is what its handler returns to.
-    pub(super) fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
+    pub fn raise(&mut self, event: Event) -> Result<(), TripleFault> {
         self.store_flags();
         self.derive();
+        if event.kind == EventKind::External && self.view == ViewIndex::User {
+            self.user_interrupts = UserInterrupts { count: self.user_interrupts.count + 1, space: self.state.top_table() };
+        }
         let (selector, rip) = (self.state.segment(SegmentIndex::Cs).selector, self.state.rip);
         let from = self.state.code_address(rip);
         let link = Link { event, objection: self.objection, address: self.state.events.page_fault_address };

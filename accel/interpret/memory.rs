@@ -127,7 +127,7 @@ impl Processor {
         }
     }
 
-    fn read_place(&mut self, place: Place, width: Width) -> u64 {
+    pub fn read_place(&mut self, place: Place, width: Width) -> u64 {
         match place {
             Place::Ram(place) | Place::Rom(place) => self.mmu.load(place, width),
             Place::Io(at) => match self.apic_offset(at) {
@@ -137,7 +137,7 @@ impl Processor {
         }
     }
 
-    pub(super) fn write_place(&mut self, place: Place, width: Width, value: u64) {
+    pub fn write_place(&mut self, place: Place, width: Width, value: u64) {
         match place {
             Place::Ram(place) => {
                 let hit = self.mmu.store(place, width, value);

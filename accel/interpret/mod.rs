@@ -277,6 +277,11 @@ impl Vcpu for InterpretedVcpu {
     }
 
     fn trace(&self) -> Trace {
-        Trace { branches: self.cpu.branches.recent(), exception: self.cpu.last_exception, instructions: Some(self.instructions) }
+        Trace {
+            branches: self.cpu.branches.recent(),
+            exception: self.cpu.last_exception,
+            notes_exceptions: true,
+            instructions: Some(self.instructions),
+        }
     }
 }

@@ -56,8 +56,21 @@ pub(crate) struct Processor {
     pub frame: dragoman_jit::Frame,
     /// There may be something to do before the next instruction, or but for the next.
     pub must_attend: bool,
+    /// The last interrupt that found ring 3 running, and how many there were.
+    pub user_interrupts: UserInterrupts,
+    /// Ring 3 is not run by translated code: at all, or of these address spaces, by their top page tables.
+    pub leaves_for_user: bool,
+    pub spaces_elsewhere: Vec<u64>,
     /// The state may have changed in ways that the derived fields do not show yet, or that let something in.
     pub has_changed: bool,
+}
+
+/// Interrupts that found ring 3 running.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UserInterrupts {
+    pub count: u64,
+    /// The top page table of the address space that the last one was in.
+    pub space: u64,
 }
 
 impl Processor {
@@ -81,6 +94,9 @@ impl Processor {
             last_exception: None,
             must_leave: false,
             frame: dragoman_jit::Frame::default(),
+            user_interrupts: UserInterrupts::default(),
+            leaves_for_user: false,
+            spaces_elsewhere: Vec::new(),
             must_attend: true,
             has_changed: true,
         }
@@ -105,11 +121,17 @@ impl Processor {
         self.frame.bounded = bounded.map(dragoman_jit::Frame::bounds).sum();
         let paging = Paging::of(&self.state, &self.context.model);
         let lifts = paging.has_smap() && self.state.rflags.contains(RFlags::AC);
-        self.view = match (self.state.cpl(), lifts) {
+        let view = match (self.state.cpl(), lifts) {
             (3, _) => ViewIndex::User,
             (_, false) => ViewIndex::Supervisor,
             (_, true) => ViewIndex::Lifted,
         };
+        if view == ViewIndex::User && self.view != ViewIndex::User {
+            self.frame.user_entries += 1;
+        }
+        self.view = view;
+        let is_elsewhere = self.leaves_for_user || self.spaces_elsewhere.contains(&self.state.top_table());
+        self.frame.user_elsewhere = is_elsewhere.into();
         self.mmu.set_paging(paging, &self.state);
         self.mmu.set_careful(wants_every_access(&self.state));
     }

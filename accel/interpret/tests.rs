@@ -61,6 +61,13 @@ impl CpuBus for Devices {
     fn send(&self, _sender: VcpuId, _ipi: Ipi) {}
 }
 
+/// The surroundings of a processor that is a `model`, with memory `ram` and a clock that stands still.
+pub(crate) fn surroundings(ram: Arc<GuestRam>, model: CpuModel) -> VcpuContext {
+    let devices = Arc::new(Devices { ram: ram.clone(), written: Mutex::default(), stored: Mutex::default() });
+    let clock = Arc::new(Hand::default());
+    VcpuContext { bus: devices, ram, clock: clock.clone(), alarm: clock, model, world: World::new() }
+}
+
 pub(crate) struct Scene {
     pub vcpu: Box<dyn Vcpu>,
     handle: Arc<dyn VcpuHandle>,

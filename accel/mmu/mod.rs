@@ -546,7 +546,7 @@ impl<'a> Walked<'a> {
         let Some(place) = self.place(at).filter(|_| self.ram.is_writable(at)) else { return true };
         let is_replaced = place.compare_exchange(width, old, new) == Some(old);
         if is_replaced && self.ram.tracker().is_watched(at) {
-            self.has_marked_code |= self.ram.tracker().written(at, width.bytes());
+            self.has_marked_code |= self.ram.tracker().flags_set(at, width.bytes());
         }
         is_replaced
     }

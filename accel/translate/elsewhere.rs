@@ -8,7 +8,10 @@ use super::{
     code::Place,
     run::{Next, Run, can_translate},
 };
-use crate::interpret::{BlockEnd, InterpretedVcpu, execute_last};
+use crate::{
+    interpret::{BlockEnd, InterpretedVcpu, execute_last},
+    mmu::ViewIndex,
+};
 
 impl Run<'_> {
     /// Executes the instruction at `place`.
@@ -86,6 +89,10 @@ impl Run<'_> {
         }
         // What is known of code is about code that is gone, where room was made meanwhile.
         if cpu.must_attend || cpu.inbox.has_any() || !self.code.cache.is_current(self.regions) {
+            return Next::Leave(BlockEnd::Done);
+        }
+        let cpu = &vcpu.cpu;
+        if cpu.frame.user_elsewhere != 0 && cpu.view == ViewIndex::User {
             return Next::Leave(BlockEnd::Done);
         }
         self.forget(vcpu);

@@ -27,7 +27,7 @@ use dragoman_state::VcpuId;
 
 use crate::{AccelError, Accelerator, Capabilities, Vcpu, VcpuContext, VcpuHandle, World};
 use code::Code;
-use vcpu::TranslatedVcpu;
+pub(crate) use vcpu::TranslatedVcpu;
 
 /// How the translator works.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +90,12 @@ impl Translator {
         }
     }
 
+    /// A new processor in its power-on state.
+    pub(crate) fn translated(&self, id: VcpuId, context: VcpuContext) -> Result<TranslatedVcpu, AccelError> {
+        let code = self.code(&context.world)?;
+        Ok(TranslatedVcpu::new(id, context, code, self.settings))
+    }
+
     /// What the processors of `world` share.
     fn code(&self, world: &Arc<World>) -> Result<Arc<Code>, AccelError> {
         let mut known = self.code.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,8 +124,7 @@ impl Accelerator for Translator {
     }
 
     fn create_vcpu(&self, id: VcpuId, context: VcpuContext) -> Result<(Box<dyn Vcpu>, Arc<dyn VcpuHandle>), AccelError> {
-        let code = self.code(&context.world)?;
-        let vcpu = TranslatedVcpu::new(id, context, code, self.settings);
+        let vcpu = self.translated(id, context)?;
         let handle = vcpu.handle();
         Ok((Box::new(vcpu), handle))
     }

@@ -21,14 +21,14 @@ use super::{
 };
 use crate::{
     AccelError, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle,
-    interpret::{BlockCache, InterpretedVcpu},
+    interpret::{BlockCache, BlockEnd, InterpretedVcpu, processor::Processor},
 };
 
 /// How many blocks the interpreter keeps: of code that is run once or twice, and of what cannot be translated.
 const COLD_BLOCKS: usize = 1 << 15;
 
 /// A processor whose guest code is translated.
-pub(super) struct TranslatedVcpu {
+pub(crate) struct TranslatedVcpu {
     inner: InterpretedVcpu,
     code: Arc<Code>,
     rewriter: Rewriter,
@@ -45,7 +45,7 @@ pub(super) struct TranslatedVcpu {
 
 impl TranslatedVcpu {
     /// A processor in its power-on state.
-    pub fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, settings: Settings) -> Self {
+    pub(super) fn new(id: VcpuId, context: VcpuContext, code: Arc<Code>, settings: Settings) -> Self {
         // Others keep the address of every operand, and selectors, of which the host says nothing that is the guest's.
         let has_x87 = context.model.has(Feature::FdpExceptionOnly) && context.model.has(Feature::ZeroFcsFds);
         let mut inner = InterpretedVcpu::new(id, context);
@@ -67,6 +67,23 @@ impl TranslatedVcpu {
     fn parts(&mut self, limit: usize) -> (&mut InterpretedVcpu, Parts<'_>) {
         let Self { inner, code, rewriter, heat, splits, jumps, exits, regions, heard, .. } = self;
         (inner, Parts { code, rewriter, heat, splits, jumps, exits, regions, heard, limit })
+    }
+
+    /// The processor, while it does not run.
+    pub(crate) fn processor_mut(&mut self) -> &mut Processor {
+        &mut self.inner.cpu
+    }
+
+    /// Runs until told to stop. Before translated code runs, each time, `beside` is asked: where it ran something itself, it says
+    /// how that ended.
+    pub(crate) fn run_beside(
+        &mut self,
+        stop: &StopToken,
+        mut beside: impl FnMut(&mut InterpretedVcpu) -> Option<BlockEnd>,
+    ) -> Result<ExitReason, AccelError> {
+        self.inner.cpu.frame.is_alone = self.inner.cpu.context.world.is_single().into();
+        let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
+        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| beside(vcpu).unwrap_or_else(|| parts.start().run(vcpu))))
     }
 
     pub fn handle(&self) -> Arc<dyn VcpuHandle> {
@@ -100,9 +117,7 @@ impl Parts<'_> {
 
 impl Vcpu for TranslatedVcpu {
     fn run(&mut self, stop: &StopToken) -> Result<ExitReason, AccelError> {
-        self.inner.cpu.frame.is_alone = self.inner.cpu.context.world.is_single().into();
-        let (inner, mut parts) = self.parts(MAX_BLOCK_INSNS);
-        inner.in_world(|vcpu| vcpu.run_by(stop, |vcpu| parts.start().run(vcpu)))
+        self.run_beside(stop, |_| None)
     }
 
     fn step(&mut self) -> Result<ExitReason, AccelError> {

@@ -4,6 +4,7 @@
 //! Rule of this folder: everything that writes guest memory from outside a vCPU goes through [`GuestRam`], so that the
 //! [`PageTracker`] hears of it; a device's DMA into translated code or into a page whose changes are logged is seen.
 
+mod tables;
 mod tracker;
 
 use std::{ops::Range, sync::Arc};
@@ -137,6 +138,21 @@ impl GuestRam {
         regions.filter(|(first, _)| self.rom.iter().all(|rom| rom.start != first.0))
     }
 
+    /// Everything that is memory, RAM and ROM, lowest first: first byte, length, and whether it can be written. Each is one
+    /// stretch of host memory.
+    pub fn slots(&self) -> impl Iterator<Item = (GuestPhys, u64, bool)> {
+        self.memory.iter().flat_map(|region| {
+            let (start, end) = (region.start_addr().raw_value(), region.start_addr().raw_value() + region.len());
+            let inside = |at: &u64| (start..=end).contains(at);
+            let mut ends: Vec<u64> = self.rom.iter().flat_map(|rom| [rom.start, rom.end]).filter(inside).collect();
+            ends.extend([start, end]);
+            ends.sort_unstable();
+            ends.dedup();
+            let pairs: Vec<_> = ends.windows(2).map(|pair| (pair[0], pair[1] - pair[0])).collect();
+            pairs.into_iter().map(|(at, length)| (GuestPhys(at), length, self.is_writable(GuestPhys(at))))
+        })
+    }
+
     /// Whether the page at `page` can be written: it is no ROM.
     #[inline]
     pub fn is_writable(&self, page: GuestPhys) -> bool {
@@ -211,6 +227,15 @@ mod tests {
         assert!(!ram.is_writable(GuestPhys(0xf_f000)) && !ram.is_writable(GuestPhys(0xffff_f000)));
         assert!(ram.is_writable(GuestPhys(0xd_f000)) && ram.is_writable(GuestPhys(0x10_0000)));
         assert!(ram.ranges().all(|(first, _)| first.0 < 1 << 30));
+        let slots: Vec<_> = ram.slots().map(|(at, length, is_writable)| (at.0, length, is_writable)).collect();
+        #[rustfmt::skip] // a table
+        assert_eq!(slots, [
+            (0,           0xa_0000,  true),
+            (0xc_0000,    0x2_0000,  true),
+            (0xe_0000,    0x2_0000,  false),
+            (0x10_0000,   0x30_0000, true),
+            (0xfffc_0000, 0x4_0000,  false),
+        ]);
         for size in [1, 4097, (8 << 20) + 4096] {
             assert!(GuestRam::with_rom(4 << 20, &vec![0; size]).is_err(), "{size}");
         }

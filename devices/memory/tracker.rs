@@ -5,13 +5,15 @@
 //! need attention have no entry in its table of writable pages.
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, Mutex, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
 use dragoman_state::{GuestPhys, PAGE_SIZE};
 use vm_memory::bitmap::{Bitmap, RefSlice, WithBitmapSlice};
 use zerocopy::FromZeros;
+
+use super::tables::TableWatch;
 
 /// Who must hear that code changed. Called by the thread that wrote, after it wrote; must not block.
 pub trait CodeListener: Send + Sync {
@@ -27,6 +29,10 @@ pub struct PageTracker {
     dirty: Box<[AtomicU64]>,
     is_logging: AtomicBool,
     listeners: RwLock<Vec<Arc<dyn CodeListener>>>,
+    tables: TableWatch,
+    /// Pages that came to hold code, while somebody wants to know.
+    fresh_code: Mutex<Vec<GuestPhys>>,
+    wants_fresh_code: AtomicBool,
 }
 
 impl PageTracker {
@@ -39,6 +45,9 @@ impl PageTracker {
             dirty: zeroed(pages.div_ceil(64)),
             is_logging: AtomicBool::new(false),
             listeners: RwLock::default(),
+            tables: TableWatch::default(),
+            fresh_code: Mutex::default(),
+            wants_fresh_code: AtomicBool::new(false),
         }
     }
 
@@ -59,7 +68,12 @@ impl PageTracker {
     /// What the caller reads of these bytes afterwards holds every write that is not told to the listeners.
     pub fn mark_code(&self, at: GuestPhys, length: u64) -> bool {
         let Some(word) = self.code.get(at.page_number() as usize) else { return false };
+        let tables = self.tables.lock();
         let is_first = word.fetch_or(granules(at, length), Ordering::AcqRel) == 0;
+        let is_table = tables.is_some_and(|mut tables| tables.set_code(at, true));
+        if (is_first || is_table) && self.wants_fresh_code.load(Ordering::Acquire) {
+            self.fresh_code.lock().unwrap_or_else(PoisonError::into_inner).push(at.page());
+        }
         // Whoever writes looks for marks behind the write; one of the two sees the other.
         fence(Ordering::SeqCst);
         is_first
@@ -67,19 +81,77 @@ impl PageTracker {
 
     /// Forgets that there is code in the page at `page`.
     pub fn clear_code(&self, page: GuestPhys) {
-        if let Some(word) = self.code.get(page.page_number() as usize) {
+        let Some(word) = self.code.get(page.page_number() as usize) else { return };
+        let tables = self.tables.lock();
+        if !tables.is_some_and(|mut tables| tables.set_code(page, false)) {
             word.store(0, Ordering::Release);
         }
     }
 
-    /// Forgets that there is code anywhere. Nobody may keep any that was decoded: whoever does hears of no write to it.
+    /// Forgets that there is code anywhere, and that page tables are watched. Nobody may keep any that was decoded or read: whoever
+    /// does hears of no write to it.
     pub fn clear_all_code(&self) {
+        self.forget_tables();
         for word in &self.code {
             // Most pages never held code, and cost no memory as long as they are only looked at.
             if word.load(Ordering::Relaxed) != 0 {
                 word.store(0, Ordering::Release);
             }
         }
+    }
+
+    /// Has the first write to the page table at `page` noted ([`PageTracker::take_written_tables`]). Returns whether it was not
+    /// watched yet: the caller must then see to it that no vCPU can write to it unnoticed any more. What the caller reads of it
+    /// afterwards holds every write that is not noted.
+    pub fn watch_table(&self, page: GuestPhys) -> bool {
+        let Some(word) = self.code.get(page.page_number() as usize) else { return false };
+        let mut tables = self.tables.lock_for_more();
+        let is_new = tables.watch(page, word.load(Ordering::Acquire) != 0);
+        word.store(u64::MAX, Ordering::Release);
+        drop(tables);
+        fence(Ordering::SeqCst);
+        is_new
+    }
+
+    /// The page tables that were written since the last question, by whatever but page walks, which set flags in them. They are
+    /// not watched any more.
+    pub fn take_written_tables(&self) -> Vec<GuestPhys> {
+        self.tables.lock().map_or_else(Vec::new, |mut tables| tables.take_written())
+    }
+
+    /// Watches no page table any more.
+    pub fn forget_tables(&self) {
+        let Some(mut tables) = self.tables.lock() else { return };
+        for (page, _) in tables.clear().into_iter().filter(|(_, has_code)| !has_code) {
+            if let Some(word) = self.code.get(page.page_number() as usize) {
+                word.store(0, Ordering::Release);
+            }
+        }
+    }
+
+    /// From now on pages are noted that come to hold code ([`PageTracker::take_fresh_code`]). Returns those that do already.
+    pub fn note_fresh_code(&self) -> Vec<GuestPhys> {
+        self.wants_fresh_code.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        let marked = self.code.iter().enumerate().filter(|(_, word)| word.load(Ordering::Acquire) != 0);
+        let pages = marked.map(|(n, _)| GuestPhys(n as u64 * PAGE_SIZE));
+        let tables = self.tables.lock();
+        pages.filter(|page| tables.as_ref().is_none_or(|tables| tables.has_code(*page) != Some(false))).collect()
+    }
+
+    /// The pages that came to hold code since the last question.
+    pub fn take_fresh_code(&self) -> Vec<GuestPhys> {
+        std::mem::take(&mut *self.fresh_code.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A page walk set flags in `length` bytes of a page table at `at`. Returns whether code was hit, whose owners were told.
+    pub fn flags_set(&self, at: GuestPhys, length: u64) -> bool {
+        let is_table_alone = self.tables.lock().is_some_and(|tables| tables.has_code(at) == Some(false));
+        if is_table_alone {
+            self.log(at);
+            return false;
+        }
+        self.page_written(at, length)
     }
 
     /// Whether writes are being logged.
@@ -141,16 +213,28 @@ impl PageTracker {
         hit
     }
 
-    fn page_written(&self, at: GuestPhys, length: u64) -> bool {
+    fn log(&self, at: GuestPhys) {
         let n = at.page_number() as usize;
         if self.is_logging() {
             if let Some(word) = self.dirty.get(n / 64) {
                 word.fetch_or(1 << (n % 64), Ordering::AcqRel);
             }
         }
+    }
+
+    fn page_written(&self, at: GuestPhys, length: u64) -> bool {
+        self.log(at);
         fence(Ordering::SeqCst);
         if self.code_granules(at) & granules(at, length) == 0 {
             return false;
+        }
+        if let Some(mut tables) = self.tables.lock() {
+            if tables.write(at) == Some(false) {
+                if let Some(word) = self.code.get(at.page_number() as usize) {
+                    word.store(0, Ordering::Release);
+                }
+                return false;
+            }
         }
         for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
             listener.code_written(at, length);
@@ -216,6 +300,47 @@ mod tests {
         fn code_written(&self, at: GuestPhys, length: u64) {
             self.0.lock().expect("not poisoned").push((at.0, length));
         }
+    }
+
+    #[test]
+    fn the_first_write_to_a_table_is_noted_and_code_beside_it_is_kept() {
+        let tracker = PageTracker::new(8 * PAGE_SIZE);
+        let heard = Arc::new(Heard::default());
+        tracker.add_listener(heard.clone());
+        let (table, both, later) = (GuestPhys(0x1000), GuestPhys(0x2000), GuestPhys(0x3000));
+        assert!(
+            tracker.mark_code(both, 8) && tracker.watch_table(table) && tracker.watch_table(both) && tracker.watch_table(later)
+        );
+        assert!(!tracker.watch_table(table) && tracker.is_watched(table));
+        tracker.mark_code(later, 8);
+        // Flags that a walk sets are no news.
+        assert!(!tracker.flags_set(table, 8) && tracker.is_watched(table));
+        for page in [table, both, later] {
+            tracker.written(GuestPhys(page.0 + 0x800), 8);
+            tracker.written(GuestPhys(page.0 + 0x808), 8);
+        }
+        assert_eq!(tracker.take_written_tables(), [table, both, later]);
+        assert_eq!(tracker.take_written_tables(), []);
+        // Where there is code, all of the page is taken for it from then on.
+        assert!(!tracker.is_watched(table) && tracker.is_watched(both) && tracker.is_watched(later));
+        let told: Vec<_> = heard.0.lock().expect("not poisoned").iter().map(|(at, _)| at & !0xfff).collect();
+        assert_eq!(told, [0x2000, 0x2000, 0x3000, 0x3000]);
+        assert!(tracker.watch_table(table) && tracker.watch_table(both));
+        tracker.clear_code(both);
+        assert!(tracker.is_watched(both));
+        tracker.forget_tables();
+        assert!(!tracker.is_watched(table) && !tracker.is_watched(both));
+    }
+
+    #[test]
+    fn pages_that_come_to_hold_code_are_noted_for_whom_wants_to_know() {
+        let tracker = PageTracker::new(8 * PAGE_SIZE);
+        tracker.mark_code(GuestPhys(0x1000), 8);
+        assert_eq!(tracker.take_fresh_code(), []);
+        assert_eq!(tracker.note_fresh_code(), [GuestPhys(0x1000)]);
+        tracker.mark_code(GuestPhys(0x1040), 8);
+        tracker.mark_code(GuestPhys(0x2040), 8);
+        assert_eq!(tracker.take_fresh_code(), [GuestPhys(0x2000)]);
     }
 
     #[test]

@@ -153,6 +153,7 @@ const LEVEL: CpuModel = CpuModel {
     physical_bits: 46,
     crystal_hertz: 100_000_000,
     tsc_ratio: 10,
+    arch_capabilities: CpuModel::without_speculation(),
 };
 
 /// Every model.

@@ -198,6 +198,14 @@ impl Features {
         Feature::ALL.iter().copied().filter(move |feature| self.has(*feature))
     }
 
+    /// The leaves, with their subleaves, that features are announced in.
+    pub fn leaves() -> Vec<(u32, u32)> {
+        let mut leaves: Vec<_> = Feature::ALL.iter().map(|feature| (feature.place().leaf, feature.place().subleaf)).collect();
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves
+    }
+
     /// Those that a processor announces: `cpuid` gives EAX, EBX, ECX and EDX of a leaf, and zeros for one that is not there.
     pub fn announced(cpuid: impl Fn(u32, u32) -> [u32; 4]) -> Self {
         Feature::ALL.iter().fold(Self::default(), |all, feature| {

@@ -23,6 +23,8 @@ pub struct CpuModel {
     pub(super) crystal_hertz: u64,
     /// Ticks of the time-stamp counter for each of the crystal.
     pub(super) tsc_ratio: u64,
+    /// IA32_ARCH_CAPABILITIES.
+    pub(super) arch_capabilities: u64,
 }
 
 /// Why a model cannot be had.
@@ -67,6 +69,15 @@ impl CpuModel {
         let is_complete = |model: &&Self| model.level.and(Features::IMPLEMENTED) == model.level;
         let levels = MODELS.iter().filter(|model| model.level != Features::default()).take(level.into());
         levels.filter(is_complete).last().unwrap_or(&MODELS[0]).implemented()
+    }
+
+    /// The newest level whose own features are all of `there`, without what is not.
+    pub fn newest_within(there: Features) -> Self {
+        let is_there = |model: &&Self| model.level.and(Features::IMPLEMENTED).and(there) == model.level;
+        let found = MODELS.iter().rfind(|model| model.level != Features::default() && is_there(model));
+        let model = found.unwrap_or(&MODELS[0]).implemented();
+        let features = model.features.and(there);
+        Self { features, ..model }
     }
 
     /// The model that has everything Dragoman implements: what conformance is judged on.
@@ -188,8 +199,19 @@ impl CpuModel {
         1
     }
 
-    /// IA32_ARCH_CAPABILITIES: this processor does not speculate, so that guests do not pay for what cannot happen.
+    /// IA32_ARCH_CAPABILITIES.
     pub fn arch_capabilities(&self) -> u64 {
+        self.arch_capabilities
+    }
+
+    /// This model where it speculates as a processor does that has `there` in IA32_ARCH_CAPABILITIES.
+    #[must_use]
+    pub fn with_arch_capabilities(self, there: u64) -> Self {
+        Self { arch_capabilities: self.arch_capabilities & there, ..self }
+    }
+
+    /// What IA32_ARCH_CAPABILITIES says of a processor that does not speculate, so that guests do not pay for what cannot happen.
+    pub(super) const fn without_speculation() -> u64 {
         const RDCL_NO: u64 = 1 << 0;
         const IBRS_ALL: u64 = 1 << 1;
         const SKIP_L1DFL_VMENTRY: u64 = 1 << 3;
@@ -255,6 +277,10 @@ mod tests {
             assert_ne!(model.level.and(Features::IMPLEMENTED), model.level, "{} is complete", model.name);
         }
         assert_eq!(CpuModel::most().features(), Features::IMPLEMENTED);
+        let second = CpuModel::newest_up_to(2);
+        assert_eq!(CpuModel::newest_within(second.features().with(Feature::Avx, true)).name(), second.name());
+        let some = CpuModel::newest_within(second.features().with(Feature::Popcnt, false).with(Feature::Smap, false));
+        assert!(some.name() == "x86-64-v1" && !some.has(Feature::Smap) && !some.has(Feature::Avx) && some.has(Feature::Nx));
         let names = [1, 2, 3, 9].map(|level| CpuModel::newest_up_to(level).name());
         assert_eq!(names, ["x86-64-v1", "x86-64-v2", "x86-64-v3", newest.name()]);
     }

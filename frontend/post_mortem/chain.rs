@@ -65,7 +65,8 @@ impl Scene<'_> {
         let mut lines =
             vec![format!("the guest halted at {place} with interrupts off (RFLAGS.IF = 0){}; nothing can wake it", self.after())];
         let Some(raised) = &self.trace.exception else {
-            lines.push("  no exception was raised before".into());
+            let none = if self.trace.notes_exceptions { "no exception was raised before" } else { "exceptions were not noted" };
+            lines.push(format!("  {none}"));
             return lines;
         };
         let why = raised.link.objection.map_or_else(String::new, |objection| format!("; {}", self.objection(&objection)));

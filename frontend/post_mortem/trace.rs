@@ -69,6 +69,8 @@ pub struct Trace {
     pub branches: Vec<Branch>,
     /// The last exception that was delivered.
     pub exception: Option<Raised>,
+    /// Every exception was noted: where there is none here, there was none.
+    pub notes_exceptions: bool,
     /// How many instructions were executed, where they were counted.
     pub instructions: Option<u64>,
 }

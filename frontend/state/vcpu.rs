@@ -237,6 +237,12 @@ impl VcpuState {
         self.segment(SegmentIndex::Ss).attributes.dpl()
     }
 
+    /// The physical address of the page table that walks begin with under 4-level paging, which tells address spaces apart.
+    #[inline]
+    pub fn top_table(&self) -> u64 {
+        self.cr3 & 0x000f_ffff_ffff_f000
+    }
+
     /// IA-32e mode: 64-bit or compatibility.
     #[inline]
     pub fn is_long_mode(&self) -> bool {

@@ -78,7 +78,10 @@ impl Work<'_> {
         let site = self.site(SiteKind::Interpret);
         let star = self.layout.msr(offset_of!(Msrs, star));
         let (waits, kept) = (self.layout.waits(), self.layout.gpr(11));
+        let (elsewhere, entries) = (self.layout.user_elsewhere(), self.layout.user_entries());
         self.require_system_calls(site);
+        dynasm!(self.code ; .arch x64 ; gs cmp DWORD [elsewhere], 0);
+        self.jump_not_zero(site);
         dynasm!(self.code ; .arch x64 ; gs mov r10, [kept] ; test r10d, UNUSUAL);
         self.jump_not_zero(site);
         // To an address that is canonical whatever the paging mode.
@@ -89,6 +92,7 @@ impl Work<'_> {
         dynasm!(self.code ; .arch x64 ; gs cmp DWORD [waits], 0);
         self.jump_not_zero(site);
         self.code.land(kept_out);
+        dynasm!(self.code ; .arch x64 ; gs inc QWORD [entries]);
         dynasm!(self.code ; .arch x64 ; and r10, LOADED.bits() as i32 ; or r10, RFlags::FIXED.bits() as i32);
         self.take_flags(R10);
         dynasm!(self.code ; .arch x64

@@ -5,6 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
 
+use super::{
+    choice::{Choice, Facts},
+    kvm, translator,
+};
 use crate::{failure::Failure, units::parse_size};
 
 /// A machine to be built and run.
@@ -22,6 +26,8 @@ pub struct Config {
     pub cpu: CpuModel,
     /// What runs the processor.
     pub engine: Engine,
+    /// Why it was taken, where that was left to us.
+    pub why: Option<String>,
     /// Where COM1 goes.
     pub serial: SerialSpec,
     /// Where port 0xE9 goes, where there is one.
@@ -69,6 +75,15 @@ pub enum Engine {
         /// Whether it counts the instructions that it executes.
         counts: bool,
     },
+    /// Kernel mode in the translator, user mode in KVM.
+    Hybrid {
+        /// How much memory translated code may take.
+        code: u64,
+        /// User mode runs in KVM whether that pays or not.
+        always: bool,
+    },
+    /// KVM.
+    Kvm,
 }
 
 /// As much memory as translated code takes unless it is given.
@@ -77,23 +92,35 @@ const CODE: u64 = 64 << 20;
 const CODE_LIMITS: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 
 impl Engine {
-    /// The engine that `--accel` names. `counts` is whether somebody wants to know how many instructions it executes.
-    pub fn parse(text: &str, counts: bool) -> Result<Self, Failure> {
+    /// The engine that `--accel` names; and why it was taken, where that was left to us. `counts` is whether somebody wants to
+    /// know how many instructions it executes.
+    pub fn parse(text: &str, counts: bool) -> Result<(Self, Option<String>), Failure> {
         let (name, options) = text.split_once(',').unwrap_or((text, ""));
-        let mut code = CODE;
+        let (mut code, mut prefers_kvm, mut always) = (CODE, false, false);
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
-                Some(("tb-size", size)) if name == "jit" => code = parse_code_size(size)?,
-                _ => return Err(Failure::usage(format!("the accelerator {name} has no option {option}; jit has tb-size=SIZE"))),
+                Some(("tb-size", size)) if matches!(name, "jit" | "hybrid") => code = parse_code_size(size)?,
+                Some(("prefer", "kvm")) if name == "auto" => prefers_kvm = true,
+                Some(("user", "always")) if name == "hybrid" => always = true,
+                _ => {
+                    let has = "jit and hybrid have tb-size=SIZE, auto has prefer=kvm, hybrid has user=always";
+                    return Err(Failure::usage(format!("the accelerator {name} has no option {option}; {has}")));
+                }
             }
         }
+        if name == "auto" {
+            let Choice { engine, why } = Facts::find(prefers_kvm).choose(prefers_kvm, code, counts);
+            return Ok((engine, Some(why)));
+        }
+        Self::named(name, code, counts, always).map(|engine| (engine, None))
+    }
+
+    fn named(name: &str, code: u64, counts: bool, always: bool) -> Result<Self, Failure> {
         match name {
-            "auto" => Ok(translator::check().map_or(Self::Interpreter, |()| Self::Translator { code, counts })),
             "interp" => Ok(Self::Interpreter),
             "jit" => translator::check().map(|()| Self::Translator { code, counts }),
-            "kvm" | "hybrid" => Err(Failure::accelerator(format!(
-                "the accelerator {name} is not in this build; use --accel interp, or leave --accel away"
-            ))),
+            "kvm" => kvm::check().map(|()| Self::Kvm),
+            "hybrid" => translator::check().and_then(|()| kvm::check()).map(|()| Self::Hybrid { code, always }),
             _ => Err(Failure::usage(format!("no accelerator is called {name}; `--accel help` lists those there are"))),
         }
     }
@@ -107,21 +134,63 @@ impl Engine {
             }
             Err(failure) => format!("not on this host: {failure}"),
         };
+        let kvm = match kvm::check() {
+            Ok(()) => "the host's processor, through /dev/kvm; what it cannot run is interpreted".into(),
+            Err(failure) => format!("not on this host: {failure}"),
+        };
+        let hybrid = match translator::check().and_then(|()| kvm::check()) {
+            Ok(()) => "kernel mode in the translator, and long runs of user mode in KVM; takes tb-size=SIZE, too".into(),
+            Err(failure) => format!("not on this host: {failure}"),
+        };
         format!(
-            "auto    what is fastest on this host: jit where it can be had, interp elsewhere\n\
+            "auto    what is fastest on this host: kvm where the processor virtualises and KVM is as fast as it should be, else\n\
+             \u{20}       jit, else interp; auto,prefer=kvm takes KVM wherever it works\n\
              jit     {jit}\n\
              interp  the interpreter: any guest on any host\n\
-             hybrid, kvm  not in this build\n"
+             kvm     {kvm}\n\
+             hybrid  {hybrid}\n"
         )
     }
 
-    /// The processor's model where none is asked for: the newest, but for what the translator's host lacks.
-    pub fn default_model(self) -> CpuModel {
-        let level = match self {
-            Self::Interpreter => u8::MAX,
-            Self::Translator { .. } => translator::level(),
-        };
-        CpuModel::newest_up_to(level)
+    /// The processor's model where none is asked for: the newest, but for what the engine's host lacks.
+    pub fn default_model(self) -> Result<CpuModel, Failure> {
+        match self {
+            Self::Interpreter => Ok(CpuModel::newest()),
+            Self::Translator { .. } => Ok(CpuModel::newest_up_to(translator::level())),
+            Self::Hybrid { .. } | Self::Kvm => kvm::default_model(),
+        }
+    }
+
+    /// `model` as the engine can run it: what the host decides of it is as there.
+    pub fn adapt(self, model: CpuModel) -> Result<CpuModel, Failure> {
+        match self {
+            Self::Interpreter | Self::Translator { .. } => Ok(model),
+            Self::Hybrid { .. } | Self::Kvm => kvm::clocked(model),
+        }
+    }
+
+    /// `model` as other engines of this host can run it, too: with the time-stamp counter that KVM has.
+    pub fn adapt_for_all(model: CpuModel) -> CpuModel {
+        match kvm::check() {
+            Ok(()) => kvm::clocked(model.clone()).unwrap_or(model),
+            Err(_) => model,
+        }
+    }
+
+    /// The engine that says what the time-stamp counter begins with: this one, or KVM where others `may_follow`, and can.
+    pub fn for_time(self, may_follow: bool) -> Self {
+        if may_follow && kvm::check().is_ok() { Self::Kvm } else { self }
+    }
+
+    /// What is taken where this engine, left to us to choose, fails to make a processor.
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Interpreter => None,
+            Self::Translator { .. } => Some(Self::Interpreter),
+            Self::Hybrid { code, .. } => Some(Self::Translator { code, counts: false }),
+            Self::Kvm if translator::check().is_ok() => Some(Self::Translator { code: CODE, counts: false }),
+            Self::Kvm => Some(Self::Interpreter),
+        }
     }
 
     /// The name that `--accel` takes.
@@ -129,6 +198,8 @@ impl Engine {
         match self {
             Self::Interpreter => "interp",
             Self::Translator { .. } => "jit",
+            Self::Hybrid { .. } => "hybrid",
+            Self::Kvm => "kvm",
         }
     }
 
@@ -137,6 +208,8 @@ impl Engine {
         match self {
             Self::Interpreter => Arc::new(Interpreter),
             Self::Translator { code, counts } => translator::engine(code, counts),
+            Self::Hybrid { code, always } => kvm::hybrid(code, always),
+            Self::Kvm => kvm::engine(),
         }
     }
 }
@@ -147,53 +220,6 @@ fn parse_code_size(text: &str) -> Result<u64, Failure> {
         return Err(Failure::usage(format!("tb-size={text}: translated code takes from 1M to 1G, in whole mebibytes")));
     }
     Ok(size)
-}
-
-/// The translator, on hosts that it can translate for.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod translator {
-    use std::sync::Arc;
-
-    use dragoman_accel::{
-        Accelerator,
-        translate::{Settings, Translator},
-    };
-
-    use crate::failure::Failure;
-
-    pub fn check() -> Result<(), Failure> {
-        Translator::check().map_err(Failure::accelerator)
-    }
-
-    pub fn level() -> u8 {
-        Translator::level()
-    }
-
-    pub fn engine(code: u64, counts: bool) -> Arc<dyn Accelerator> {
-        Arc::new(Translator::new(Settings { code_bytes: code as usize, counts, ..Settings::default() }))
-    }
-}
-
-/// The translator, on hosts that it cannot translate for: [`Engine::parse`] lets nobody have it.
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-mod translator {
-    use std::sync::Arc;
-
-    use dragoman_accel::{Accelerator, interpret::Interpreter};
-
-    use crate::failure::Failure;
-
-    pub fn check() -> Result<(), Failure> {
-        Err(Failure::accelerator("the translator is for x86-64 hosts with Linux; use --accel interp"))
-    }
-
-    pub fn level() -> u8 {
-        u8::MAX
-    }
-
-    pub fn engine(_code: u64, _counts: bool) -> Arc<dyn Accelerator> {
-        Arc::new(Interpreter)
-    }
 }
 
 /// Where a byte stream of the guest goes on the host.

@@ -84,11 +84,17 @@ impl Machine {
         let engine = match self.config.engine {
             // As it was asked for when the machine was started.
             first if first.name() == name => first,
-            _ => Engine::parse(name, is_counted)?,
+            _ => Engine::parse(name, is_counted)?.0,
         };
+        self.give_to(engine)
+    }
+
+    /// Gives the guest to `engine`.
+    pub fn give_to(&mut self, engine: Engine) -> Result<(), Failure> {
         if engine == self.engine {
             return Ok(());
         }
+        let name = engine.name();
         let state = self.processor.vcpu()?.save()?;
         // Nothing has happened to the old one until the new one has everything.
         let accelerator = engine.accelerator();

@@ -2,12 +2,14 @@
 
 mod board;
 mod boot;
+mod choice;
 mod clock;
 mod config;
 mod console;
 mod control;
 mod crash;
 mod events;
+pub mod kvm;
 mod ledger;
 mod outcome;
 mod processor;
@@ -15,7 +17,9 @@ mod report;
 mod run;
 mod socket;
 mod terminal;
+pub mod translator;
 
+pub use choice::{Facts, millions};
 pub use config::{Config, Engine, SerialSpec, Start};
 pub use events::Event;
 pub use outcome::Outcome;

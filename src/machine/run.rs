@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dragoman_accel::{Accelerator, ExitReason, Pending, StopToken, VcpuContext, World};
+use dragoman_accel::{Accelerator, Created, ExitReason, Pending, StopToken, VcpuContext, World};
 use dragoman_devices::{Clock, LineInputs, LineSink, memory::GuestRam};
 use dragoman_frontend::post_mortem::End;
 use dragoman_state::{VcpuId, VmInstant};
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     control::{Asked, Server},
-    failure::Failure,
+    failure::{Failure, Status},
 };
 
 /// Builds the machine that `config` describes and runs it to its end.
@@ -105,7 +105,7 @@ pub enum Next {
 }
 
 impl Machine {
-    fn build(config: Config, files: BootFiles, ram: Arc<GuestRam>) -> Result<Self, Failure> {
+    fn build(mut config: Config, files: BootFiles, ram: Arc<GuestRam>) -> Result<Self, Failure> {
         let events = mpsc::channel();
         let bell = Arc::new(Bell::new(events.0.clone()));
         let stop = StopToken::new();
@@ -136,8 +136,7 @@ impl Machine {
             model: config.cpu.clone(),
             world: World::new(),
         };
-        let accelerator = config.engine.accelerator();
-        let (vcpu, handle) = accelerator.create_vcpu(VcpuId(0), context.clone())?;
+        let (accelerator, (vcpu, handle)) = plug_in(&mut config, &context)?;
         board.plug(vec![handle.clone()]);
         let _ = power.processor.set(handle.clone());
         let processor = Processor::new(vcpu, handle, stop, events.0.clone())?;
@@ -178,8 +177,11 @@ impl Machine {
             self.pause();
         }
         let deadline = self.config.timeout.map(|timeout| Instant::now() + timeout);
+        self.power_on()?;
+        if let Some(why) = &self.config.why {
+            eprintln!("dragoman: {} runs this guest: {why}", self.engine.name());
+        }
         loop {
-            self.power_on()?;
             if !self.is_paused {
                 self.processor.start()?;
             }
@@ -198,14 +200,19 @@ impl Machine {
                         End::Halted => Outcome::HaltedForever,
                     });
                 }
-                Next::Restart | Next::GoOn => self.board.reset(),
+                Next::Restart | Next::GoOn => {
+                    self.board.reset();
+                    self.power_on()?;
+                }
             }
         }
     }
 
     /// Puts the guest into memory and the processor at its beginning.
     fn power_on(&mut self) -> Result<(), Failure> {
-        let state = self.files.place(&self.ram, self.board.tables(), &self.config.cpu)?;
+        let mut state = self.files.place(&self.ram, self.board.tables(), &self.config.cpu)?;
+        let (engine, hertz) = (self.engine.for_time(self.config.control.is_some()), self.config.cpu.tsc_hertz());
+        state.tsc_offset = engine.accelerator().time_stamp_at_power_on(self.clock.now(), hertz);
         Ok(self.processor.vcpu()?.load(&state)?)
     }
 
@@ -274,14 +281,26 @@ impl Machine {
             Event::Power(PowerRequest::Reset) if self.config.no_reboot => Next::End(Outcome::ResetRefused),
             Event::Power(PowerRequest::Reset) => Next::Restart,
             Event::Asked(asked) => self.obey(asked)?,
-            Event::ProcessorStopped(start) if self.processor.runs_since(start) => match self.processor.rest()? {
-                Some(reason) => self.processor_ended(reason),
+            Event::ProcessorStopped(start) if self.processor.runs_since(start) => match self.processor.rest() {
+                Ok(Some(reason)) => self.processor_ended(reason),
                 // A request that stopped the processor is in the queue before this.
-                None => Next::GoOn,
+                Ok(None) => Next::GoOn,
+                Err(failure) => self.replace_engine(failure)?,
             },
             // Whoever had it stopped knows.
             Event::ProcessorStopped(_) => Next::GoOn,
         })
+    }
+
+    /// An engine that we chose turns out not to work once the guest runs: the guest does not pay for it, and the next engine runs
+    /// it on. Its state was had back, or this fails.
+    fn replace_engine(&mut self, failure: Failure) -> Result<Next, Failure> {
+        let next = self.config.why.take().and_then(|_| self.engine.next());
+        let Some(next) = next.filter(|_| failure.status() == Status::Accelerator) else { return Err(failure) };
+        self.give_to(next)?;
+        eprintln!("dragoman: {}: {} runs this guest on", failure.cause(), next.name());
+        self.processor.start()?;
+        Ok(Next::GoOn)
     }
 
     /// Puts a request back into the queue.
@@ -345,6 +364,21 @@ impl Machine {
             if let Err(error) = std::fs::write(path, report.to_json()) {
                 eprintln!("dragoman: the statistics file {} cannot be written: {error}", path.display());
             }
+        }
+    }
+}
+
+/// The engine that `config` asks for, with a processor; another where the choice was left to us and that one fails.
+fn plug_in(config: &mut Config, context: &VcpuContext) -> Result<(Arc<dyn Accelerator>, Created), Failure> {
+    loop {
+        let accelerator = config.engine.accelerator();
+        let failure: Failure = match accelerator.create_vcpu(VcpuId(0), context.clone()) {
+            Ok(created) => return Ok((accelerator, created)),
+            Err(error) => error.into(),
+        };
+        match (&config.why, config.engine.next()) {
+            (Some(_), Some(next)) => (config.why, config.engine) = (Some(failure.cause()), next),
+            _ => return Err(failure),
         }
     }
 }

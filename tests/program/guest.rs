@@ -4,7 +4,10 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        OnceLock,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,22 @@ pub fn guests(name: &str) -> Option<PathBuf> {
     }
     println!("skipped: {} is not there; `cargo xtask guest` makes it", path.display());
     None
+}
+
+/// What the KVM that runs guests here runs them by: hardware, nested or software. Prints why a test is skipped where there is
+/// none.
+pub fn kvm_kind() -> Option<&'static str> {
+    static FOUND: OnceLock<Result<String, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let output = run(&["doctor", "--json"]);
+        let findings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let kvm = &findings["kvm"];
+        if kvm["usable"] == true { Ok(kvm["kind"].as_str().unwrap_or_default().into()) } else { Err(kvm["problem"].to_string()) }
+    });
+    if let Err(problem) = found {
+        println!("skipped: there is no KVM that runs guests here: {problem}");
+    }
+    found.as_deref().ok()
 }
 
 /// Whether this test runs on an emulated host, where booting a kernel takes too long.

@@ -5,7 +5,7 @@ use crate::guest::{guests, run};
 #[test]
 fn hello_is_printed_and_the_debug_exit_port_ends_the_run() {
     let Some(image) = guests("own/hello.elf") else { return };
-    let output = run(&["run", &image.to_string_lossy(), "--debug-exit", "--timeout", "60"]);
+    let output = run(&["run", &image.to_string_lossy(), "--accel", "interp", "--debug-exit", "--timeout", "60"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));

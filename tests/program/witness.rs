@@ -10,7 +10,7 @@ use crate::{
     control::{done, number, wait_for_socket},
     guest::{Guest, guests},
     linux::{COMMAND, boot_with, complaints},
-    switches::{ENGINES, Random, switch},
+    switches::{Random, engines, switch},
 };
 
 const GUEST: &str = "debian-witness-amd64";
@@ -79,7 +79,7 @@ fn fifty_changes_of_engine_are_seen_neither_in_results_nor_in_the_log_nor_on_the
     let Some(mut guest) = boot_with(&["--control", &control, "--stats-json", &text(&stats)], GUEST) else { return };
     wait_for_socket(&socket);
     let (socket, mut random) = (text(&socket), Random::new("the witness"));
-    let mut engines = ENGINES.to_vec();
+    let mut engines = engines();
     guest.ask("dmesg -n 1", COMMAND);
     guest.type_line("cd /tmp && /witness/witness");
     guest.wait_for("witness: ready", COMMAND);

@@ -38,11 +38,12 @@ pub struct Runner {
 }
 
 #[rustfmt::skip] // a table
-pub const RUNNERS: [Runner; 4] = [
-    Runner { name: "dragoman-jit",    ready: translator_ready, version: our_version,    start: translator },
-    Runner { name: "dragoman-interp", ready: build,            version: our_version,    start: interpreter },
-    Runner { name: "qemu-tcg",        ready: qemu::ready,      version: qemu::version,  start: qemu::start },
-    Runner { name: "bochs",           ready: bochs::ready,     version: bochs::version, start: bochs::start },
+pub const RUNNERS: [Runner; 5] = [
+    Runner { name: "dragoman-jit",    ready: |setting| can_start(setting, "jit"),    version: our_version, start: |setting| ours(setting, "jit") },
+    Runner { name: "dragoman-hybrid", ready: |setting| can_start(setting, "hybrid"), version: our_version, start: |setting| ours(setting, "hybrid") },
+    Runner { name: "dragoman-interp", ready: build,                                  version: our_version, start: |setting| ours(setting, "interp") },
+    Runner { name: "qemu-tcg",        ready: qemu::ready,                            version: qemu::version, start: qemu::start },
+    Runner { name: "bochs",           ready: bochs::ready,                           version: bochs::version, start: bochs::start },
 ];
 
 /// The status with which `dragoman run` says that it has no such accelerator here.
@@ -57,12 +58,8 @@ fn our_version(setting: &Setting) -> Result<String> {
     first_line(Command::new(setting.places.program()).arg("--version"))
 }
 
-fn interpreter(setting: &Setting) -> Result<Start> {
-    Ok(Start { command: dragoman(setting, "interp"), serial: Serial::Output })
-}
-
-fn translator(setting: &Setting) -> Result<Start> {
-    Ok(Start { command: dragoman(setting, "jit"), serial: Serial::Output })
+fn ours(setting: &Setting, engine: &str) -> Result<Start> {
+    Ok(Start { command: dragoman(setting, engine), serial: Serial::Output })
 }
 
 fn dragoman(setting: &Setting, engine: &str) -> Command {
@@ -72,9 +69,9 @@ fn dragoman(setting: &Setting, engine: &str) -> Command {
 }
 
 /// The engine is there if a guest starts with it.
-fn translator_ready(setting: &Setting) -> Result<()> {
+fn can_start(setting: &Setting, engine: &str) -> Result<()> {
     build(setting)?;
-    let mut command = dragoman(setting, "jit");
+    let mut command = dragoman(setting, engine);
     command.args(["--timeout", "1"]).stdin(Stdio::null());
     let tried = command.output().with_context(|| format!("`{}` cannot be started", process::brief(&command)))?;
     if matches!(tried.status.code(), None | Some(2 | NO_ACCELERATOR)) {

@@ -1,0 +1,211 @@
+//! The guest's page tables as KVM has read them: which pages they are, and which of them KVM must look at again.
+//!
+//! Rule of this file: a page that KVM may have read page tables from is watched from before it can be read there. The first
+//! write to it is noted by the tracker; then KVM has to look again, and it is watched anew if it is still a page table. What
+//! page walks set in it, here or there, is no news to the other.
+
+use std::collections::HashMap;
+
+use dragoman_state::{GuestPhys, PAGE_SIZE};
+
+const PRESENT: u64 = 1;
+const USER: u64 = 1 << 2;
+const LARGE: u64 = 1 << 7;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// How many entries lead to user mode's half.
+const USER_HALF: usize = 256;
+/// The level of a top page.
+const TOP: u8 = 4;
+/// More tables than this are not remembered.
+const MOST: usize = 1 << 15;
+
+/// Guest memory, as far as it is needed here.
+pub(super) trait Memory {
+    /// Has the first write to the page noted, from now on.
+    fn watch(&mut self, page: GuestPhys);
+    /// What is in the page; `None` where it is no RAM.
+    fn read(&mut self, page: GuestPhys) -> Option<[u8; PAGE_SIZE as usize]>;
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Table {
+    level: u8,
+    /// Where the entry is that led to it, where it is no top page.
+    entry: Option<GuestPhys>,
+}
+
+/// The page tables that KVM may have read.
+#[derive(Default)]
+pub(super) struct PageTables {
+    known: HashMap<u64, Table>,
+}
+
+/// One page's entry number `n`.
+fn entry(bytes: &[u8; PAGE_SIZE as usize], n: usize) -> u64 {
+    bytes[8 * n..8 * n + 8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+impl PageTables {
+    /// Brings what is known up to date for entering user mode under the top page `root`, after `written` were written. Returns
+    /// the pages that KVM must look at again; `None` where that is all it knows.
+    pub fn update(&mut self, memory: &mut impl Memory, root: GuestPhys, written: &[GuestPhys]) -> Option<Vec<u64>> {
+        let mut stale: Vec<(u64, Table)> =
+            written.iter().filter_map(|page| Some((page.0, self.known.remove(&page.page_number())?))).collect();
+        // From the top, so that a table whose entry is gone is found to be none.
+        stale.sort_unstable_by_key(|(_, table)| std::cmp::Reverse(table.level));
+        for (page, table) in &stale {
+            if let Some(at) = table.entry.filter(|at| self.leads(memory, *at, *page)) {
+                self.visit(memory, GuestPhys(*page), Table { entry: Some(at), ..*table });
+            }
+        }
+        self.visit(memory, root, Table { level: TOP, entry: None });
+        if self.known.len() > MOST {
+            self.known.clear();
+            self.visit(memory, root, Table { level: TOP, entry: None });
+            return None;
+        }
+        Some(stale.into_iter().map(|(page, _)| page).collect())
+    }
+
+    /// Whether the entry at `at`, in a table that is known, leads to `page`.
+    fn leads(&self, memory: &mut impl Memory, at: GuestPhys, page: u64) -> bool {
+        let n = at.page_offset() / 8;
+        self.known.contains_key(&at.page_number())
+            && memory.read(at.page()).is_some_and(|bytes| is_table(entry(&bytes, n)) && entry(&bytes, n) & ADDRESS == page)
+    }
+
+    fn visit(&mut self, memory: &mut impl Memory, page: GuestPhys, table: Table) {
+        // What was read as one level says as much of those below it; but of a top page only half was read.
+        let is_read = |known: &Table| known.level == table.level || known.level > table.level && known.level != TOP;
+        if self.known.get(&page.page_number()).is_some_and(is_read) || self.known.len() > MOST {
+            return;
+        }
+        self.known.insert(page.page_number(), table);
+        // Before it is read, so that no write comes between.
+        memory.watch(page);
+        if table.level == 1 {
+            return;
+        }
+        let Some(bytes) = memory.read(page) else { return };
+        let count = if table.level == TOP { USER_HALF } else { 2 * USER_HALF };
+        for n in 0..count {
+            let value = entry(&bytes, n);
+            if is_table(value) {
+                let at = GuestPhys(page.0 + 8 * n as u64);
+                self.visit(memory, GuestPhys(value & ADDRESS), Table { level: table.level - 1, entry: Some(at) });
+            }
+        }
+    }
+}
+
+/// Whether an entry above the lowest level leads to a table that user mode can come to.
+fn is_table(value: u64) -> bool {
+    value & PRESENT != 0 && value & USER != 0 && value & LARGE == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eight pages, and which of them are watched.
+    #[derive(Default)]
+    struct Small {
+        words: HashMap<u64, u64>,
+        watched: Vec<u64>,
+        written: Vec<GuestPhys>,
+    }
+
+    impl Small {
+        fn set(&mut self, at: u64, value: u64) {
+            self.words.insert(at, value);
+            if let Some(n) = self.watched.iter().position(|page| *page == at & !0xfff) {
+                self.written.push(GuestPhys(self.watched.remove(n)));
+            }
+        }
+    }
+
+    impl Memory for Small {
+        fn watch(&mut self, page: GuestPhys) {
+            self.watched.push(page.0);
+        }
+
+        fn read(&mut self, page: GuestPhys) -> Option<[u8; 4096]> {
+            let mut bytes = [0; 4096];
+            for (at, value) in self.words.iter().filter(|(at, _)| **at & !0xfff == page.0) {
+                let offset = (at & 0xfff) as usize;
+                bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+            }
+            (page.0 < 0x10_0000).then_some(bytes)
+        }
+    }
+
+    fn update(tables: &mut PageTables, memory: &mut Small, root: u64) -> Vec<u64> {
+        let written = std::mem::take(&mut memory.written);
+        let mut stale = tables.update(memory, GuestPhys(root), &written).expect("there are few");
+        stale.sort_unstable();
+        stale
+    }
+
+    /// A top page at 0x1000 with a table of each level below it: 0x2000, 0x3000, 0x4000; and a large page.
+    fn four_levels() -> (PageTables, Small) {
+        let (mut tables, mut memory) = (PageTables::default(), Small::default());
+        memory.words.extend([(0x1000, 0x2007), (0x2008, 0x3007), (0x3010, 0x4007), (0x3018, 0x20_0087), (0x4000, 0x5007)]);
+        memory.words.extend([(0x1800, 0x9007), (0x2010, 0x8003)]);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
+        memory.watched.sort_unstable();
+        // Neither pages, nor what user mode does not come to.
+        assert_eq!(memory.watched, [0x1000, 0x2000, 0x3000, 0x4000]);
+        (tables, memory)
+    }
+
+    #[test]
+    fn what_was_written_is_looked_at_again_and_watched_anew() {
+        let (mut tables, mut memory) = four_levels();
+        memory.set(0x4008, 0x6007);
+        memory.set(0x4010, 0x7007);
+        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x4000]);
+        assert!(memory.watched.contains(&0x4000));
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
+    }
+
+    #[test]
+    fn a_table_that_is_new_is_watched_and_one_that_is_gone_is_not() {
+        let (mut tables, mut memory) = four_levels();
+        memory.set(0x3010, 0x6007);
+        memory.set(0x4000, 0xdead);
+        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x3000, 0x4000]);
+        assert!(memory.watched.contains(&0x6000) && !memory.watched.contains(&0x4000));
+        // It comes back as a table of another level.
+        memory.set(0x1008, 0x4007);
+        memory.set(0x4008, 0xa007);
+        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x1000]);
+        assert!(memory.watched.contains(&0x4000) && memory.watched.contains(&0xa000));
+        memory.set(0xa000, 0xb007);
+        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0xa000]);
+        assert!(memory.watched.contains(&0xb000));
+    }
+
+    #[test]
+    fn another_root_is_kept_up_to_date_while_it_is_not_in_force() {
+        let (mut tables, mut memory) = four_levels();
+        memory.words.extend([(0xc000, 0xd007), (0xd000, 0xe007)]);
+        assert!(update(&mut tables, &mut memory, 0xc000).is_empty());
+        memory.set(0x2000, 0x7007);
+        assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x2000]);
+        assert!(memory.watched.contains(&0x7000));
+        // Its top page is read again when it is entered.
+        memory.set(0x1010, 0x8007);
+        assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x1000]);
+        assert!(!memory.watched.contains(&0x1000));
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
+        assert!(memory.watched.contains(&0x1000) && memory.watched.contains(&0x8000));
+    }
+
+    #[test]
+    fn tables_that_lead_to_themselves_or_out_of_memory_come_to_an_end() {
+        let (mut tables, mut memory) = (PageTables::default(), Small::default());
+        memory.words.extend([(0x1000, 0x1007), (0x1008, 0x7_0000_0007), (0x1ff8, 0x2007)]);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
+        assert!(memory.watched.contains(&0x2000));
+    }
+}
