@@ -1,6 +1,6 @@
 //! Two engines for one guest: the kernel in the translator, user mode elsewhere where that pays.
 //!
-//! Rule of this folder: what runs user mode is behind [`UserRunner`], and what decides knows no more of it than how long it took.
+//! Rule of this folder: what runs user mode is behind the trait `UserRunner`, and what decides knows no more of it than how long it took.
 //! Today that is KVM (`kvm/ring3`), on hosts whose KVM is slow or wrong in kernel mode; a runner that needs no KVM has the same
 //! seam to fit.
 

@@ -29,7 +29,7 @@ fn scene(code: &[u8]) -> Option<(Box<Processor>, Ring3)> {
     for (at, value) in [(ROOT, 0x1_1007), (0x1_1000, 0x1_2007), (0x1_2010, LEAF | 7)] {
         set(&cpu, at, value);
     }
-    (0..16).for_each(|page| set(&cpu, LEAF + 8 * page, MEMORY + page * PAGE_SIZE | 0x67));
+    (0..16).for_each(|page| set(&cpu, LEAF + 8 * page, (MEMORY + page * PAGE_SIZE) | 0x67));
     ram.write(GuestPhys(MEMORY), code).expect("RAM");
     let state = &mut cpu.state;
     let flat = |selector, attributes| Segment { base: 0, limit: u32::MAX, attributes: Attributes(attributes), selector };
@@ -114,7 +114,7 @@ fn two_address_spaces_are_kept_apart() {
     for (at, value) in [(0x2_0000, 0x2_1007), (0x2_1000, 0x2_2007), (0x2_2010, 0x2_3007)] {
         set(&cpu, at, value);
     }
-    (0..16).for_each(|page| set(&cpu, 0x2_3000 + 8 * page, MEMORY + page * PAGE_SIZE | 0x67));
+    (0..16).for_each(|page| set(&cpu, 0x2_3000 + 8 * page, (MEMORY + page * PAGE_SIZE) | 0x67));
     set(&cpu, 0x2_3000 + 8 * 5, MEMORY + 0x7067);
     for round in 1..4u64 {
         for (root, page) in [(ROOT, 0x5000), (0x2_0000, 0x7000)] {
