@@ -1,8 +1,9 @@
 //! The guest's page tables as KVM has read them: which pages they are, and which of them KVM must look at again.
 //!
 //! Rule of this file: a page that KVM may have read page tables from is watched from before it can be read there. The first
-//! write to it is noted by the tracker; then KVM has to look again, and it is watched anew if it is still a page table. What
-//! page walks set in it, here or there, is no news to the other.
+//! write to it is noted by the tracker; then it is watched anew if it is still a page table, and KVM has to look again if an entry
+//! changed that led somewhere: of one that did not, nobody remembers anything. What page walks set in it, here or there, is no
+//! news to the other.
 
 use std::collections::HashMap;
 
@@ -11,6 +12,10 @@ use dragoman_state::{GuestPhys, PAGE_SIZE};
 const PRESENT: u64 = 1;
 const USER: u64 = 1 << 2;
 const LARGE: u64 = 1 << 7;
+const WRITABLE: u64 = 1 << 1;
+/// What page walks set.
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// How many entries lead to user mode's half.
 const USER_HALF: usize = 256;
@@ -24,14 +29,23 @@ pub(super) trait Memory {
     /// Has the first write to the page noted, from now on.
     fn watch(&mut self, page: GuestPhys);
     /// What is in the page; `None` where it is no RAM.
-    fn read(&mut self, page: GuestPhys) -> Option<[u8; PAGE_SIZE as usize]>;
+    fn read(&mut self, page: GuestPhys) -> Option<Bytes>;
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Table {
+struct Place {
     level: u8,
     /// Where the entry is that led to it, where it is no top page.
     entry: Option<GuestPhys>,
+}
+
+/// What is in a page of memory.
+type Bytes = [u8; PAGE_SIZE as usize];
+
+/// A page of page tables, and what was in it when KVM could first read it.
+struct Table {
+    place: Place,
+    bytes: Box<Bytes>,
 }
 
 /// The page tables that KVM may have read.
@@ -41,30 +55,46 @@ pub(super) struct PageTables {
 }
 
 /// One page's entry number `n`.
-fn entry(bytes: &[u8; PAGE_SIZE as usize], n: usize) -> u64 {
+fn entry(bytes: &Bytes, n: usize) -> u64 {
     bytes[8 * n..8 * n + 8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+/// Whether an entry that led somewhere leads elsewhere now, or otherwise. KVM may have set a flag meanwhile that the guest took
+/// back, and has to set it again.
+fn has_moved(before: &Bytes, now: &Bytes) -> bool {
+    let has_moved = |n| {
+        let (before, now) = (entry(before, n), entry(now, n));
+        let lacks_flag = now & ACCESSED == 0 || now & WRITABLE != 0 && now & DIRTY == 0;
+        before & PRESENT != 0 && ((before ^ now) & !(ACCESSED | DIRTY) != 0 || lacks_flag)
+    };
+    (0..2 * USER_HALF).any(has_moved)
 }
 
 impl PageTables {
     /// Brings what is known up to date for entering user mode under the top page `root`, after `written` were written. Returns
     /// the pages that KVM must look at again; `None` where that is all it knows.
     pub fn update(&mut self, memory: &mut impl Memory, root: GuestPhys, written: &[GuestPhys]) -> Option<Vec<u64>> {
-        let mut stale: Vec<(u64, Table)> =
-            written.iter().filter_map(|page| Some((page.0, self.known.remove(&page.page_number())?))).collect();
+        let removed = written.iter().filter_map(|page| Some((page.0, self.known.remove(&page.page_number())?)));
+        let mut changed: Vec<(u64, Table)> = removed.collect();
         // From the top, so that a table whose entry is gone is found to be none.
-        stale.sort_unstable_by_key(|(_, table)| std::cmp::Reverse(table.level));
-        for (page, table) in &stale {
-            if let Some(at) = table.entry.filter(|at| self.leads(memory, *at, *page)) {
-                self.visit(memory, GuestPhys(*page), Table { entry: Some(at), ..*table });
+        changed.sort_unstable_by_key(|(_, table)| std::cmp::Reverse(table.place.level));
+        for (page, table) in &changed {
+            if let Some(at) = table.place.entry.filter(|at| self.leads(memory, *at, *page)) {
+                self.visit(memory, GuestPhys(*page), Place { entry: Some(at), ..table.place });
             }
         }
-        self.visit(memory, root, Table { level: TOP, entry: None });
+        self.visit(memory, root, Place { level: TOP, entry: None });
         if self.known.len() > MOST {
             self.known.clear();
-            self.visit(memory, root, Table { level: TOP, entry: None });
+            self.visit(memory, root, Place { level: TOP, entry: None });
             return None;
         }
-        Some(stale.into_iter().map(|(page, _)| page).collect())
+        let is_stale = |(page, table): &(u64, Table)| match self.known.get(&GuestPhys(*page).page_number()) {
+            Some(now) => has_moved(&table.bytes, &now.bytes),
+            // Whatever it becomes, it is not what it was.
+            None => true,
+        };
+        Some(changed.iter().filter(|one| is_stale(one)).map(|(page, _)| *page).collect())
     }
 
     /// Whether the entry at `at`, in a table that is known, leads to `page`.
@@ -74,26 +104,26 @@ impl PageTables {
             && memory.read(at.page()).is_some_and(|bytes| is_table(entry(&bytes, n)) && entry(&bytes, n) & ADDRESS == page)
     }
 
-    fn visit(&mut self, memory: &mut impl Memory, page: GuestPhys, table: Table) {
+    fn visit(&mut self, memory: &mut impl Memory, page: GuestPhys, place: Place) {
         // What was read as one level says as much of those below it; but of a top page only half was read.
-        let is_read = |known: &Table| known.level == table.level || known.level > table.level && known.level != TOP;
+        let is_read =
+            |known: &Table| known.place.level == place.level || known.place.level > place.level && known.place.level != TOP;
         if self.known.get(&page.page_number()).is_some_and(is_read) || self.known.len() > MOST {
             return;
         }
-        self.known.insert(page.page_number(), table);
         // Before it is read, so that no write comes between.
         memory.watch(page);
-        if table.level == 1 {
-            return;
-        }
-        let Some(bytes) = memory.read(page) else { return };
-        let count = if table.level == TOP { USER_HALF } else { 2 * USER_HALF };
-        for n in 0..count {
-            let value = entry(&bytes, n);
-            if is_table(value) {
-                let at = GuestPhys(page.0 + 8 * n as u64);
-                self.visit(memory, GuestPhys(value & ADDRESS), Table { level: table.level - 1, entry: Some(at) });
-            }
+        let bytes = Box::new(memory.read(page).unwrap_or([0; PAGE_SIZE as usize]));
+        let count = match place.level {
+            1 => 0,
+            TOP => USER_HALF,
+            _ => 2 * USER_HALF,
+        };
+        let entries = (0..count).map(|n| (GuestPhys(page.0 + 8 * n as u64), entry(&bytes, n)));
+        let tables: Vec<_> = entries.filter(|(_, value)| is_table(*value)).collect();
+        self.known.insert(page.page_number(), Table { place, bytes });
+        for (at, value) in tables {
+            self.visit(memory, GuestPhys(value & ADDRESS), Place { level: place.level - 1, entry: Some(at) });
         }
     }
 }
@@ -149,8 +179,8 @@ mod tests {
     /// A top page at 0x1000 with a table of each level below it: 0x2000, 0x3000, 0x4000; and a large page.
     fn four_levels() -> (PageTables, Small) {
         let (mut tables, mut memory) = (PageTables::default(), Small::default());
-        memory.words.extend([(0x1000, 0x2007), (0x2008, 0x3007), (0x3010, 0x4007), (0x3018, 0x20_0087), (0x4000, 0x5007)]);
-        memory.words.extend([(0x1800, 0x9007), (0x2010, 0x8003)]);
+        memory.words.extend([(0x1000, 0x2067), (0x2008, 0x3067), (0x3010, 0x4067), (0x3018, 0x20_00e7), (0x4000, 0x5067)]);
+        memory.words.extend([(0x1800, 0x9067), (0x2010, 0x8003)]);
         assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
         memory.watched.sort_unstable();
         // Neither pages, nor what user mode does not come to.
@@ -161,10 +191,25 @@ mod tests {
     #[test]
     fn what_was_written_is_looked_at_again_and_watched_anew() {
         let (mut tables, mut memory) = four_levels();
-        memory.set(0x4008, 0x6007);
-        memory.set(0x4010, 0x7007);
+        memory.set(0x4000, 0x5065);
+        memory.set(0x4010, 0x7067);
         assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x4000]);
         assert!(memory.watched.contains(&0x4000));
+        // What is new where nothing was is read when it is needed, and flags of page walks mean nothing.
+        memory.set(0x4018, 0x7007);
+        memory.words.insert(0x4010, 0x7067);
+        memory.words.insert(0x4018, 0x7067);
+        memory.set(0x4020, 0x7007);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
+        assert!(memory.watched.contains(&0x4000));
+        memory.set(0x4018, 0);
+        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x4000]);
+        // A flag that is taken back has to be set again.
+        memory.words.insert(0x4020, 0x7067);
+        memory.set(0x4010, 0x7067);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
+        memory.set(0x4010, 0x7027);
+        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x4000]);
         assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
     }
 
@@ -178,10 +223,10 @@ mod tests {
         // It comes back as a table of another level.
         memory.set(0x1008, 0x4007);
         memory.set(0x4008, 0xa007);
-        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0x1000]);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
         assert!(memory.watched.contains(&0x4000) && memory.watched.contains(&0xa000));
         memory.set(0xa000, 0xb007);
-        assert_eq!(update(&mut tables, &mut memory, 0x1000), [0xa000]);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
         assert!(memory.watched.contains(&0xb000));
     }
 
@@ -190,7 +235,7 @@ mod tests {
         let (mut tables, mut memory) = four_levels();
         memory.words.extend([(0xc000, 0xd007), (0xd000, 0xe007)]);
         assert!(update(&mut tables, &mut memory, 0xc000).is_empty());
-        memory.set(0x2000, 0x7007);
+        memory.set(0x2008, 0x7067);
         assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x2000]);
         assert!(memory.watched.contains(&0x7000));
         // Its top page is read again when it is entered.
