@@ -165,8 +165,7 @@ fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
     let (mut one, mut two, mut moves) = (rig(), rig(), 0);
     for seed in first..first + count {
         let mut random = Random::new(!seed);
-        let mode = random.pick(&[Mode::Long64, Mode::Prot32, Mode::Comp32]);
-        let program = Program::with_stops(seed, mode);
+        let program = Program::with_stops(seed, Mode::Long64);
         fill(&mut one, &program, seed);
         fill(&mut two, &program, seed);
         let begin = start(&one, &program, seed);
