@@ -104,9 +104,7 @@ fn guests_see_under_hybrid_what_they_see_on_the_translator() {
     if kvm_kind().is_none() {
         return;
     }
-    for name in
-        ["compatibility_mode.elf", "long.elf", "long_calls.elf", "long_exceptions.elf", "long_gates.elf", "paging_long.elf"]
-    {
+    for name in ["compatibility_mode.elf", "long.elf", "long_exceptions.elf", "long_gates.elf"] {
         let Some(path) = guests(&format!("own/{name}")) else { return };
         let path = path.to_string_lossy();
         let on = |engine| {

@@ -81,7 +81,7 @@ pub const KNOWN: &[Wrong] = &[
     Wrong { names: &[Fnop, Wait, Emms, Movaps, Fxsave, Fxrstor, Ldmxcsr, Stmxcsr, Monitor, Mwait, Xgetbv, Xsetbv, Xsave, Xsave64,
                      Xsaveopt, Xsaveopt64, Xsavec, Xsavec64, Xrstor, Xrstor64],
             modes: &[Long64, Comp32, Comp16, Prot32],
-            what: &["expected #NM, got", "expected #UD, got", "got 0xe7", "got 7"],
+            what: &["expected #NM, got", "expected #UD, got", "got 0xe7", "got 0x600e7", "got 7"],
             reason: "user code runs with the host's CR0, CR4 and XCR0, and MONITOR is privileged" },
     Wrong { names: &[Xsave, Xsavec, Xsaves, Xrstor, Xrstors], modes: &[Prot32, Long64], what: &["got #UD"],
             reason: "not known by the emulator" },
