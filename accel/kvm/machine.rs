@@ -233,14 +233,8 @@ impl Machine {
         let tracker = self.ram.tracker();
         let mut is_logging = self.is_logging.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_logging {
-            for (number, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.is_writable) {
-                let log = self.vm.get_dirty_log(number as u32, slot.length as usize);
-                let log = log.map_err(|error| KvmError::of("it does not say which pages were written", io_error(error)))?;
-                for (n, word) in log.iter().enumerate().filter(|(_, word)| **word != 0) {
-                    for bit in (0..64).filter(|bit| word >> bit & 1 != 0) {
-                        tracker.written(GuestPhys(slot.at.0 + (64 * n as u64 + bit) * PAGE_SIZE), PAGE_SIZE);
-                    }
-                }
+            for (_, at, words) in self.log()? {
+                logged_pages(at, &words).for_each(|page| _ = tracker.written(page, PAGE_SIZE));
             }
         }
         if *is_logging != tracker.is_logging() {
@@ -294,6 +288,13 @@ impl Machine {
             _ => Err(KvmError::WrongFrequency { wanted, there: there.into() }),
         }
     }
+}
+
+/// The pages that have a bit in `words`, of those from `first` on.
+pub(super) fn logged_pages(first: GuestPhys, words: &[u64]) -> impl Iterator<Item = GuestPhys> {
+    let bits = |word: u64| (0..64).filter(move |bit| word >> bit & 1 != 0);
+    let numbers = words.iter().zip(0..).flat_map(move |(word, n)| bits(*word).map(move |bit| 64 * n + bit));
+    numbers.map(move |number| GuestPhys(first.0 + number * PAGE_SIZE))
 }
 
 fn clear_log(vm: &VmFd, slot: u32, first_page: u64, num_pages: u32, pages: u64) -> io::Result<()> {

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use dragoman_devices::memory::PageTracker;
 use dragoman_state::{GuestPhys, PAGE_SIZE};
 
-use crate::kvm::{KvmError, machine::Machine};
+use crate::kvm::{
+    KvmError,
+    machine::{Machine, logged_pages},
+};
 
 /// By slot and number of 64 pages: those that hold code, a bit for each.
 #[derive(Default)]
@@ -43,14 +46,8 @@ impl CodePages {
             return Ok(());
         }
         let log = machine.log()?;
-        let page = |at: GuestPhys, group: u64, bit: u64| GuestPhys(at.0 + (64 * group + bit) * PAGE_SIZE);
-        let bits = |word: u64| (0..64).filter(move |bit| word >> bit & 1 != 0);
         if is_logging {
-            for (_, at, words) in &log {
-                for (group, word) in words.iter().enumerate() {
-                    bits(*word).for_each(|bit| _ = tracker.written(page(*at, group as u64, bit), PAGE_SIZE));
-                }
-            }
+            log.iter().flat_map(|(_, at, words)| logged_pages(*at, words)).for_each(|page| _ = tracker.written(page, PAGE_SIZE));
         }
         for ((slot, group), code) in &mut self.pages {
             let Some((_, at, words)) = log.iter().find(|(number, ..)| number == slot) else { continue };
@@ -59,10 +56,10 @@ impl CodePages {
                 continue;
             }
             let mut kept = 0;
-            for bit in bits(hit) {
-                let page = page(*at, *group, bit);
+            let first = GuestPhys(at.0 + 64 * *group * PAGE_SIZE);
+            for page in logged_pages(first, &[hit]) {
                 tracker.written(page, PAGE_SIZE);
-                kept |= u64::from(tracker.code_granules(page) != 0) << bit;
+                kept |= u64::from(tracker.code_granules(page) != 0) << (page.page_number() - first.page_number());
             }
             *code &= !hit | kept;
             if kept != 0 {

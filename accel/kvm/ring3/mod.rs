@@ -101,9 +101,7 @@ impl Ring3 {
         if end > if has_huge_pages { LARGEST } else { LARGEST_BY_2_MIB } {
             return Err(KvmError::Lacks("room for so much memory beside it"));
         }
-        let refused =
-            |error: dragoman_devices::memory::MemoryError| KvmError::RejectedState { what: "memory", why: error.to_string() };
-        let chamber = Chamber::new(end, has_huge_pages).map_err(refused)?;
+        let chamber = Chamber::new(end, has_huge_pages).map_err(ours)?;
         let machine = Machine::with_private(ram, PLACE, chamber.ram().clone())?;
         let (vcpu, extent) = machine.create_user_vcpu(cpu.id, model)?;
         vcpu.set_registers(&[(STAR, u64::from(Chamber::code()) << 32), (LSTAR, NOWHERE), (CSTAR, NOWHERE), (FMASK, 0)])?;
@@ -141,9 +139,8 @@ impl Ring3 {
         };
         let Root { copy, is_copied, looks, .. } = self.root(root);
         if !is_copied {
-            let mut entries = [0; PAGE_SIZE as usize];
             // Where it is no RAM there is nothing.
-            let _ = cpu.context.ram.read(root, &mut entries);
+            let entries = Watched(cpu).read(root).unwrap_or([0; PAGE_SIZE as usize]);
             if self.chamber.set_root(copy, &entries).map_err(ours)? {
                 stale.push(Chamber::root(copy));
             }
@@ -312,7 +309,6 @@ impl Ring3 {
         cpu.publish_deadline();
         let inbox = cpu.inbox.clone();
         let exit = self.vcpu.enter(|| inbox.has_any());
-        // What other processors do to memory meanwhile they do beside this one.
         let must_execute = self.finish(exit, cpu, &tracker)?;
         if cpu.state.rip == NOWHERE {
             Self::take_back_system_call(cpu);
