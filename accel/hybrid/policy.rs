@@ -51,7 +51,8 @@ impl Policy {
     }
 
     /// Whether the user mode of `space` runs elsewhere.
-    pub fn is_elsewhere(&self, space: Space) -> bool {
+    #[cfg(test)]
+    fn is_elsewhere(&self, space: Space) -> bool {
         self.spaces.get(&space).is_some_and(|known| known.is_elsewhere)
     }
 

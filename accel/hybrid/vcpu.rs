@@ -81,7 +81,8 @@ impl Elsewhere {
         let runner = self.runner.as_mut()?;
         let cpu = &mut vcpu.cpu;
         let space: Space = cpu.state.top_table();
-        if cpu.view != ViewIndex::User || !(self.always || self.policy.is_elsewhere(space)) || !runner.can_run(cpu) {
+        // By what translated code leaves by, so that it never leaves for nothing.
+        if cpu.view != ViewIndex::User || cpu.frame.user_elsewhere == 0 || !runner.can_run(cpu) {
             return None;
         }
         let start = Instant::now();
