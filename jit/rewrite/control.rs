@@ -24,6 +24,9 @@ const CALL: u8 = 0xe8;
 impl Work<'_> {
     /// JMP to a fixed target.
     pub(super) fn jump(&mut self) {
+        if self.is_between_turns() {
+            return;
+        }
         self.go_on_at(self.branch_target(), 0);
     }
 
@@ -33,12 +36,15 @@ impl Work<'_> {
         let condition = self.original().condition_code() as u8 - ConditionCode::o as u8;
         let target = self.branch_target();
         let is_last = self.number + 1 == self.source.insns.len();
-        if is_last && (0..self.next_offset()).contains(&target) {
+        if is_last && (0..self.next_offset()).contains(&target) || self.is_between_turns() {
             // Most of these go back to the start of a loop.
             self.code.extend([0x0f, 0x80 | condition ^ 1]);
             let jump = self.code.displacement();
             self.detour(jump, DetourKind::FallOut);
-            return self.go_on_at(target, 0);
+            if is_last {
+                self.go_on_at(target, 0);
+            }
+            return;
         }
         if self.is_ahead(target) {
             self.code.align_end(6);

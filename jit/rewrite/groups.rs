@@ -97,6 +97,11 @@ impl Groups {
         Some(Member { group, offset: (start - i64::from(group.low)) as i32, is_leader: group.first == n })
     }
 
+    /// How many accesses need no probe of their own.
+    pub fn saved_probes(&self) -> usize {
+        self.all.iter().map(|group| group.members.saturating_sub(1) as usize).sum()
+    }
+
     /// Whether some group's distance is needed after instruction `n`, which was found before.
     pub fn is_open_after(&self, n: usize) -> bool {
         self.all.iter().any(|group| group.members > 1 && group.first <= n && n < group.last)

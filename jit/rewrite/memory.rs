@@ -3,12 +3,12 @@
 use dragoman_state::SegmentIndex;
 use dynasm::dynasm;
 use dynasmrt::DynasmApi;
-use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, OpKind, Register};
 
 use super::{
     DetourKind, SiteKind, Work,
     groups::{Base, Distance, Group, Member},
-    plan::MemoryUse,
+    plan::{MemoryUse, Plan, Step},
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
 use crate::{RefillKind, pages::Entry};
@@ -238,13 +238,37 @@ impl Work<'_> {
         match member.group.distance {
             Distance::Register => R14,
             Distance::Slot(n) => {
-                if !member.is_leader {
+                if !member.is_leader && self.range_at_hand != Some(n) {
                     let slot = self.layout.distance(n);
                     dynasm!(self.code ; .arch x64 ; gs mov r10, [slot]);
                 }
+                self.range_at_hand = Some(n);
                 R10
             }
         }
+    }
+
+    /// Before an instruction: where it may need R10 for something else, that no longer holds the address of a group's range.
+    pub(super) fn before_losing_range(&mut self, step: &Step) {
+        let keeps = match (step.plan, step.memory) {
+            (Plan::Nothing, _) => true,
+            (Plan::Native, _) if step.touches_x87 => false,
+            (Plan::Native, None) => self.borrows_none(),
+            (Plan::Native, Some(_)) => self.groups.member(self.number).is_some_and(|member| {
+                matches!((member.group.base, member.group.distance), (Base::Sum { .. }, Distance::Slot(_)))
+            }),
+            _ => false,
+        };
+        if !keeps {
+            self.range_at_hand = None;
+        }
+    }
+
+    /// Whether all operands of the instruction under way are in registers of the host's already.
+    fn borrows_none(&self) -> bool {
+        let insn = self.original();
+        let mut registers = (0..insn.op_count()).filter(|n| insn.op_kind(*n) == OpKind::Register).map(|n| insn.op_register(n));
+        registers.all(|register| number(register).is_none_or(|n| home(n) != Home::Memory || self.is_kept(n)))
     }
 
     /// The register that holds a group's distance from guest to host address; R11 is lost where it is not there yet.

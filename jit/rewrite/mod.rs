@@ -33,6 +33,7 @@ mod stack;
 mod strings;
 mod system;
 mod tail;
+mod turns;
 
 use std::num::NonZero;
 
@@ -53,6 +54,7 @@ use flags::{Effect, Flags};
 use groups::Groups;
 use kept::Kept;
 use plan::{Plan, Step};
+use turns::Turns;
 
 /// One of the decoder's own instructions.
 pub type Original = iced_x86::Instruction;
@@ -306,6 +308,15 @@ impl Rewriter {
             // It may be the last because of what it changes.
             last.plan = Plan::InterpretLast;
         }
+        let turns = Turns::of(&steps, &source);
+        let (insns, originals);
+        let source = if turns.are_several() {
+            (insns, originals) = (turns.unroll(source.insns), turns.unroll(source.originals));
+            steps = turns.unroll(&steps);
+            Source { insns: &insns, originals: &originals, ..source }
+        } else {
+            source
+        };
         let groups = if source.is_grouped {
             Groups::of(&steps, source.originals, source.mode, source.page_offset)
         } else {
@@ -320,6 +331,7 @@ impl Rewriter {
             encoder: &mut self.encoder,
             has_bmi2: self.host.has_bmi2(),
             source,
+            turns,
             code: Buffer::default(),
             out: Translation { tail: source.tail, ..Translation::default() },
             flags: if source.tail.is_some() { Flags::MEMORY } else { flags::at_start(&steps) },
@@ -327,6 +339,7 @@ impl Rewriter {
             seen,
             groups,
             kept,
+            range_at_hand: None,
             resumes: Vec::new(),
             stubs: Vec::new(),
             detours: Vec::new(),
@@ -338,12 +351,10 @@ impl Rewriter {
         };
         work.ways_in();
         for (n, step) in steps.iter().enumerate() {
-            let is_stretch = n == 0 || steps[n - 1].plan == Plan::Branch;
+            let is_stretch = n == 0 || steps[n - 1].plan == Plan::Branch || turns.begin_at(n);
             if self.counts && is_stretch {
-                work.count(
-                    n,
-                    steps[n..].iter().position(|step| step.plan == Plan::Branch).map_or(steps.len(), |end| n + end + 1),
-                );
+                let end = (n..steps.len()).find(|n| steps[*n].plan == Plan::Branch || turns.begin_at(*n + 1));
+                work.count(n, end.map_or(steps.len(), |end| end + 1) - n);
             }
             (work.number, work.touches_x87) = (n, step.touches_x87);
             if let Some(tail) = source.tail {
@@ -366,6 +377,8 @@ struct Work<'a> {
     encoder: &'a mut Encoder,
     has_bmi2: bool,
     source: Source<'a>,
+    /// Which of the source's instructions are turns of a loop.
+    turns: Turns,
     code: Buffer,
     out: Translation,
     /// Where the flags are at this place of the code.
@@ -376,6 +389,8 @@ struct Work<'a> {
     seen: Vec<bool>,
     groups: Groups,
     kept: Kept,
+    /// Whose range's address R10 holds, of the groups that have theirs in a slot: the slot's number.
+    range_at_hand: Option<u8>,
     /// Where code goes on with a register in R14: the site, the register, and the place.
     resumes: Vec<(u8, u8, u32)>,
     /// Code to be put behind the block's own, before that of `stubs`.
@@ -460,16 +475,21 @@ impl Work<'_> {
         }
     }
 
-    /// Counts the instructions from number `start` up to number `end` as executed. The flags stay where they are.
-    fn count(&mut self, start: usize, end: usize) {
+    /// Counts `length` instructions from number `start` as executed. The flags stay where they are.
+    fn count(&mut self, start: usize, length: usize) {
         let executed = self.layout.executed();
-        let more = (end - start) as i32;
+        let more = length as i32;
         dynasm!(self.code ; .arch x64 ; gs mov r11, [executed] ; lea r11, [r11 + more] ; gs mov [executed], r11);
-        self.out.counted.push(end as u8);
+        // Further turns are counted as the first.
+        let end = self.turns.in_block(start) + length;
+        if self.out.counted.last().is_none_or(|last| usize::from(*last) < end) {
+            self.out.counted.push(end as u8);
+        }
     }
 
     fn insn(&mut self, step: &Step) {
         self.begin_kept();
+        self.before_losing_range(step);
         if step.may_leave() {
             self.note_pointer();
         }
@@ -526,6 +546,16 @@ impl Work<'_> {
         &self.source.originals[self.number]
     }
 
+    /// The number of the instruction under way in its block.
+    fn number_in_block(&self) -> u8 {
+        self.turns.in_block(self.number) as u8
+    }
+
+    /// Whether what comes next is another turn.
+    fn is_between_turns(&self) -> bool {
+        self.turns.begin_at(self.number + 1)
+    }
+
     /// How far from the page's first byte the next instruction lies.
     fn next_offset(&self) -> i32 {
         i32::from(self.source.page_offset) + self.source.insns[self.number].end() as i32
@@ -539,7 +569,7 @@ impl Work<'_> {
     fn site(&mut self, kind: SiteKind) -> u8 {
         self.out.sites.push(Site {
             kind,
-            insn: self.number as u8,
+            insn: self.number_in_block(),
             flags: self.flags.home(),
             touches_x87: self.touches_x87,
             pointer: self.pointer,
@@ -587,7 +617,7 @@ impl Work<'_> {
 
     /// A row for the host instruction that comes next.
     fn row(&mut self) {
-        let row = Row::new(self.here(), self.number as u8, self.flags.home(), self.pointer);
+        let row = Row::new(self.here(), self.number_in_block(), self.flags.home(), self.pointer);
         debug_assert!(row.is_some(), "{} instructions are more than {} bytes", self.number, self.here());
         self.out.rows.extend(row);
     }

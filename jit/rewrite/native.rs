@@ -140,7 +140,7 @@ impl Work<'_> {
         // Not before it: where it faults, the unit remembers another.
         match original.mnemonic() {
             Mnemonic::Fninit => self.pointer = Pointer::Nothing,
-            _ if step.touches_x87 && plan::is_remembered(&original) => self.pointer = Pointer::Insn(self.number as u8),
+            _ if step.touches_x87 && plan::is_remembered(&original) => self.pointer = Pointer::Insn(self.number_in_block()),
             _ => {}
         }
         Ok(())

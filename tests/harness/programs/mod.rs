@@ -5,6 +5,7 @@ mod narrow;
 mod operands;
 mod strings;
 mod templates;
+mod turns;
 
 pub use narrow::based;
 
@@ -182,7 +183,8 @@ pub(super) fn insn(made: Result<Instruction, iced_x86::IcedError>) -> Instructio
 /// What the loop does in each round.
 fn body(random: &mut Random, list: &mut List, functions: u64) {
     for _ in 0..3 + random.below(8) {
-        match random.below(9) {
+        match random.below(10) {
+            9 => turns::walk(random, list),
             0 => skip(random, list),
             1 if functions > 0 => {
                 let target = function(random.below(functions));

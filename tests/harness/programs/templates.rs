@@ -274,17 +274,6 @@ fn walk(random: &mut Random, list: &mut List) {
         (random.pick(&POINTERS), random.pick(&[Register::None, Register::R15]))
     };
     let (moved, by) = if index == Register::None || random.one_in(2) { (pointer, 8) } else { (index, 1) };
-    let access = |random: &mut Random, list: &mut List| {
-        let at = random.pick(&[0i64, 0, 4, 8, -8, 16]);
-        let place = MemoryOperand::with_base_index_scale_displ_size(pointer, index, 8, at, 1);
-        let (other, width) = (register(random, list, list.widest()), list.widths() as usize - 1);
-        let codes = &random.pick(ARITHMETIC);
-        list.push(insn(match random.below(3) {
-            0 => Instruction::with2(codes.0[width], place, other),
-            1 => Instruction::with2(codes.1[width], other, place),
-            _ => Instruction::with2(Code::Addsd_xmm_xmmm64, vector(random, list, Register::XMM0), place),
-        }));
-    };
     let step = |random: &mut Random, by: i32| match (random.below(3), by.abs(), is_narrow) {
         (0, _, true) => Instruction::with2(Code::Add_rm32_imm8, moved, by),
         (0, _, false) => Instruction::with2(Code::Add_rm64_imm8, moved, by),
@@ -294,14 +283,27 @@ fn walk(random: &mut Random, list: &mut List) {
         (_, _, true) => Instruction::with2(Code::Lea_r32_m, moved, MemoryOperand::with_base_displ(moved, by.into())),
         (_, _, false) => Instruction::with2(Code::Lea_r64_m, moved, MemoryOperand::with_base_displ(moved, by.into())),
     };
-    access(random, list);
+    access(random, list, pointer, index);
     list.push(insn(step(random, by)));
-    access(random, list);
+    access(random, list, pointer, index);
     if random.one_in(2) {
-        access(random, list);
+        access(random, list, pointer, index);
     }
     list.push(insn(step(random, -by)));
-    access(random, list);
+    access(random, list, pointer, index);
+}
+
+/// Arithmetic on what is off a pointer and an index.
+pub fn access(random: &mut Random, list: &mut List, pointer: Register, index: Register) {
+    let at = random.pick(&[0i64, 0, 4, 8, -8, 16]);
+    let place = MemoryOperand::with_base_index_scale_displ_size(pointer, index, 8, at, 1);
+    let (other, width) = (register(random, list, list.widest()), list.widths() as usize - 1);
+    let codes = &random.pick(ARITHMETIC);
+    list.push(insn(match random.below(3) {
+        0 => Instruction::with2(codes.0[width], place, other),
+        1 => Instruction::with2(codes.1[width], other, place),
+        _ => Instruction::with2(Code::Addsd_xmm_xmmm64, vector(random, list, Register::XMM0), place),
+    }));
 }
 
 /// What is pushed is popped.
