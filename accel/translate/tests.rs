@@ -3,10 +3,11 @@
 mod links;
 mod narrow;
 mod processors;
+mod turns;
 
 use dragoman_jit::{
     pages::Entry,
-    rewrite::{HostInstructions, Rewriter, Source},
+    rewrite::{HostInstructions, Rewriter, Source, Translation},
 };
 use dragoman_state::{Attributes, Cr0, Cr4, Efer, Gpr, GuestPhys, PAGE_SIZE, RFlags, Segment, VcpuId, VcpuState, Xcr0};
 
@@ -110,6 +111,19 @@ fn a_page_that_is_found_without_leaving_the_code_costs_no_register_and_no_flag()
     }
 }
 
+/// What the first instructions of `code` are translated to, of ring 0's.
+fn translation(code: &[u8], count: usize) -> Translation {
+    let at = GuestPhys(0x10_0100);
+    let (context, _) = processors::context(&processors::sixteen_mib(&[]), &World::new());
+    let mut vcpu = InterpretedVcpu::new(VcpuId(0), context);
+    vcpu.load(&processors::long_state(0)).expect("a valid state");
+    let mode = vcpu.cpu.mode;
+    let (block, originals) = vcpu.decoder.decode_for_rewriting(at, code, mode, count).expect("it is whole");
+    let source =
+        Source { insns: &block.insns, originals: &originals, page_offset: 0x100, view: 0, mode, is_grouped: true, tail: None };
+    Rewriter::new(layout(), HostInstructions::detect(false)).rewrite(source)
+}
+
 #[test]
 fn whichever_instruction_the_host_refuses_is_known_by_its_place() {
     const CODE: &[u8] = &[
@@ -124,15 +138,7 @@ fn whichever_instruction_the_host_refuses_is_known_by_its_place() {
         0x48, 0xf7, 0xf1, // DIV RCX
     ];
     const COUNT: u8 = 9;
-    let at = GuestPhys(0x10_0ffc);
-    let (context, _) = processors::context(&processors::sixteen_mib(&[]), &World::new());
-    let mut vcpu = InterpretedVcpu::new(VcpuId(0), context);
-    vcpu.load(&processors::long_state(0)).expect("a valid state");
-    let mode = vcpu.cpu.mode;
-    let (block, originals) = vcpu.decoder.decode_for_rewriting(at, CODE, mode, COUNT.into()).expect("it is whole");
-    let source =
-        Source { insns: &block.insns, originals: &originals, page_offset: 0x100, view: 0, mode, is_grouped: true, tail: None };
-    let translation = Rewriter::new(layout(), HostInstructions::detect(false)).rewrite(source);
+    let translation = translation(CODE, COUNT.into());
     let (numbers, starts): (Vec<u8>, Vec<u32>) = translation.rows.iter().map(|row| (row.insn, row.start())).unzip();
     assert_eq!(numbers, (0..COUNT).collect::<Vec<u8>>());
     assert!(starts.is_sorted_by(|one, next| one < next), "{starts:?}");
