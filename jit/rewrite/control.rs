@@ -20,6 +20,8 @@ use crate::{JumpCache, run::emit_find_jump};
 const PAGE: i32 = 4096;
 /// The opcode of a call with a 32-bit displacement.
 const CALL: u8 = 0xe8;
+/// Of a conditional jump with a 32-bit displacement.
+pub(super) const LENGTH_OF_BRANCH: usize = 6;
 
 impl Work<'_> {
     /// JMP to a fixed target.
@@ -47,7 +49,7 @@ impl Work<'_> {
             return;
         }
         if self.is_ahead(target) {
-            self.code.align_end(6);
+            self.code.align_end(LENGTH_OF_BRANCH);
             self.code.extend([0x0f, 0x80 | condition]);
             self.link(target, true);
         } else {
@@ -58,6 +60,18 @@ impl Work<'_> {
         if is_last {
             self.fall_out();
         }
+    }
+
+    /// Whether the next instruction is a conditional jump that is made a link.
+    pub(super) fn is_before_link(&self) -> bool {
+        let next = self.number + 1;
+        let (Some(original), Some(insn)) = (self.source.originals.get(next), self.source.insns.get(next)) else { return false };
+        let page_offset = i32::from(self.source.page_offset);
+        let target = original.near_branch_target() as i32 + page_offset;
+        original.is_jcc_short_or_near()
+            && target >= page_offset + insn.end() as i32
+            && target < PAGE
+            && !self.turns.begin_at(next + 1)
     }
 
     /// JRCXZ, JECXZ in 32-bit code, which have no long form, and LOOP there.

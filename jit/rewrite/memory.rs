@@ -45,9 +45,9 @@ impl Work<'_> {
     /// is left at `site` where the segment may refuse the access.
     pub(super) fn address(&mut self, memory: MemoryUse, site: u8) -> Result<(), IcedError> {
         if !self.is_narrow() {
-            return self.wide_address();
+            return self.wide_address(0);
         }
-        self.effective_address(Code::Lea_r32_m, Register::R10D)?;
+        self.effective_address(Code::Lea_r32_m, Register::R10D, 0)?;
         if let Some(segment) = self.based_segment() {
             let base = self.layout.segment_bases[segment as usize];
             self.require_no_bounds(segment, memory, site);
@@ -56,11 +56,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The same in 64-bit code, where no segment refuses an access.
-    fn wide_address(&mut self) -> Result<(), IcedError> {
+    /// The same in 64-bit code, where no segment refuses an access, and `further` on. Where an address has 32 bits, that is zero.
+    fn wide_address(&mut self, further: i64) -> Result<(), IcedError> {
         let is_short = has_short_registers(self.original());
         let (code, into) = if is_short { (Code::Lea_r32_m, Register::R10D) } else { (Code::Lea_r64_m, Register::R10) };
-        self.effective_address(code, into)?;
+        self.effective_address(code, into, further)?;
         if let Some(segment) = self.based_segment() {
             let base = self.layout.segment_bases[segment as usize];
             dynasm!(self.code ; .arch x64 ; gs add r10, [base]);
@@ -77,20 +77,20 @@ impl Work<'_> {
         }
     }
 
-    /// The effective address of the memory operand, by an LEA of the form `code`, into the host register `into`. R10 and R11
-    /// are lost, and no flag.
-    pub(super) fn effective_address(&mut self, code: Code, into: Register) -> Result<(), IcedError> {
+    /// The effective address of the memory operand, and `further` on, by an LEA of the form `code`, into the host register
+    /// `into`. R10 and R11 are lost, and no flag.
+    pub(super) fn effective_address(&mut self, code: Code, into: Register, further: i64) -> Result<(), IcedError> {
         let original = *self.original();
         if original.memory_base() == Register::RIP {
             let page = self.layout.page();
             dynasm!(self.code ; .arch x64 ; gs mov r10, [page]);
-            let distance = original.memory_displacement64() as i64 + i64::from(self.source.page_offset);
+            let distance = original.memory_displacement64() as i64 + i64::from(self.source.page_offset) + further;
             return self.lea(code, into, Register::R10, Register::None, 1, distance);
         }
         let base = self.part_of_address(original.memory_base(), R10);
         let index = self.part_of_address(original.memory_index(), R11);
         let is_short = self.is_narrow() || has_short_registers(&original);
-        let displacement = displacement(&original, is_short);
+        let displacement = displacement(&original, is_short) + further;
         if is_short && base == Register::None && index == Register::None {
             dynasm!(self.code ; .arch x64 ; mov r10d, DWORD displacement as i32);
             if into == Register::R10D {
@@ -201,11 +201,7 @@ impl Work<'_> {
                 let Home::Host(base) = home(base) else { unreachable!("bases of groups are in the host's") };
                 self.sum(R10, base, low);
             }
-            (Base::Sum { .. }, _, 0) => self.wide_address()?,
-            (Base::Sum { .. }, _, back) => {
-                self.wide_address()?;
-                dynasm!(self.code ; .arch x64 ; lea r10, [r10 + back]);
-            }
+            (Base::Sum { .. }, _, back) => self.wide_address(back.into())?,
         }
         let miss = self.look_up(MemoryUse { size: group.length, is_write: group.is_write });
         let (jump, table) = (miss.jump, miss.table);

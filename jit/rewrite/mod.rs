@@ -583,7 +583,7 @@ impl Work<'_> {
     fn interpret(&mut self) {
         let site = self.site(SiteKind::Interpret);
         self.leave_code(site);
-        self.kept.now = None;
+        (self.kept.now, self.range_at_hand) = (None, None);
         self.resume_here(site);
         // Whoever comes back brings the flags to both places.
         self.flags = Flags::BOTH;

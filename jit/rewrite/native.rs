@@ -6,6 +6,7 @@ use iced_x86::{Code, IcedError, Instruction, Mnemonic, OpAccess, OpKind, Registe
 
 use super::{
     Pointer, SiteKind, Work,
+    control::LENGTH_OF_BRANCH,
     groups::{Base, Member},
     memory::displacement_size,
     narrow::host_form,
@@ -79,7 +80,7 @@ impl Work<'_> {
                     self.before(step.effect);
                     let distance = self.distance(&group);
                     if self.is_narrow() {
-                        self.effective_address(Code::Lea_r32_m, Register::R10D)?;
+                        self.effective_address(Code::Lea_r32_m, Register::R10D, 0)?;
                         insn.set_memory_base(Register::R10);
                         insn.set_memory_displacement64(0);
                     } else {
@@ -128,8 +129,14 @@ impl Work<'_> {
                 insn.set_op_register(n, host_register(insn.op_register(n), &borrowed));
             }
         }
+        let bytes = self.encoded(&insn)?;
+        if self.is_before_link() {
+            // A comparison and the jump behind it are one operation where nothing is between them.
+            self.code.align_end(bytes.len() + LENGTH_OF_BRANCH);
+        }
         self.row();
-        self.encode(&insn)?;
+        self.code.extend(&bytes);
+        self.give_back(bytes);
         for one in borrowed.iter().filter(|one| one.is_written) {
             self.return_register(one.guest, one.host);
         }
@@ -205,7 +212,7 @@ impl Work<'_> {
             _ => R10,
         };
         let (code, like) = if is_short { (Code::Lea_r32_m, Register::EAX) } else { (original.code(), original.op0_register()) };
-        self.effective_address(code, as_wide(direct, like))?;
+        self.effective_address(code, as_wide(direct, like), 0)?;
         if held != Home::Host(direct) {
             self.write_guest(original.op0_register());
         }
@@ -219,14 +226,26 @@ impl Work<'_> {
 
     /// Puts a host instruction into the code.
     pub(super) fn encode(&mut self, insn: &Instruction) -> Result<(), IcedError> {
+        let bytes = self.encoded(insn)?;
+        self.code.extend(&bytes);
+        self.give_back(bytes);
+        Ok(())
+    }
+
+    /// The bytes of a host instruction, in the encoder's buffer, which wants it back.
+    fn encoded(&mut self, insn: &Instruction) -> Result<Vec<u8>, IcedError> {
         let encoded = self.encoder.encode(insn, 0);
-        let mut bytes = self.encoder.take_buffer();
-        if encoded.is_ok() {
-            self.code.extend(&bytes);
+        let bytes = self.encoder.take_buffer();
+        if let Err(error) = encoded {
+            self.give_back(bytes);
+            return Err(error);
         }
+        Ok(bytes)
+    }
+
+    fn give_back(&mut self, mut bytes: Vec<u8>) {
         bytes.clear();
         self.encoder.set_buffer(bytes);
-        encoded.map(|_| ())
     }
 }
 
