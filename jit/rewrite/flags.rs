@@ -157,11 +157,7 @@ fn is_by_one_maybe_zero(insn: &Instruction, last: u32) -> bool {
 pub(super) fn seen(steps: &[Step]) -> Vec<bool> {
     let mut seen = vec![true; steps.len() + 1];
     for (n, step) in steps.iter().enumerate().rev() {
-        let can_leave = match step.plan {
-            Plan::Native => step.memory.is_some() || step.may_fault || step.touches_x87,
-            Plan::Nothing | Plan::Address => false,
-            _ => true,
-        };
+        let can_leave = step.may_be_left_at() || step.may_fault;
         seen[n] = can_leave || step.effect.needs_earlier(seen[n + 1]);
     }
     seen
@@ -193,10 +189,10 @@ pub(super) fn at_start(steps: &[Step]) -> Flags {
 
 /// Whether a block of `steps` can be entered without the flags in either place: nobody reads them before they are replaced,
 /// and all that is needed is that whoever takes over is told how they follow from registers. Returns the registers from
-/// which they must not follow, a bit for each, because they are written before.
-pub(super) fn may_be_told(steps: &[Step]) -> Option<u16> {
+/// which they must not follow, a bit for each, because they are written before. `seen` is as [`seen`] says.
+pub(super) fn may_be_told(steps: &[Step], seen: &[bool]) -> Option<u16> {
     let (mut written, mut forbidden) = (0, 0);
-    for step in steps {
+    for (step, is_seen_later) in steps.iter().zip(&seen[1..]) {
         let can_be = match step.plan {
             Plan::Nothing | Plan::Address | Plan::Native | Plan::Push | Plan::Pop => !step.touches_x87,
             _ => false,
@@ -209,8 +205,8 @@ pub(super) fn may_be_told(steps: &[Step]) -> Option<u16> {
         }
         match step.effect {
             Effect::None => written |= step.written,
-            Effect::Replaces => return Some(forbidden),
-            _ => return None,
+            effect if effect.needs_earlier(*is_seen_later) => return None,
+            _ => return Some(forbidden),
         }
     }
     None

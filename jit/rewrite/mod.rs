@@ -335,7 +335,7 @@ impl Rewriter {
             code: Buffer::default(),
             out: Translation { tail: source.tail, ..Translation::default() },
             flags: if source.tail.is_some() { Flags::MEMORY } else { flags::at_start(&steps) },
-            forbidden: if source.tail.is_some() { None } else { flags::may_be_told(&steps) },
+            forbidden: if source.tail.is_some() { None } else { flags::may_be_told(&steps, &seen) },
             seen,
             groups,
             kept,

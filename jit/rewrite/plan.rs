@@ -126,6 +126,15 @@ impl Step {
         self.plan == Plan::Branch || self.ends_block()
     }
 
+    /// Whether translated code can be left at it, but where the host refuses it.
+    pub fn may_be_left_at(&self) -> bool {
+        match self.plan {
+            Plan::Nothing | Plan::Address => false,
+            Plan::Native => self.memory.is_some() || self.touches_x87,
+            _ => true,
+        }
+    }
+
     fn ends_by_what_it_changes(&self) -> bool {
         use Plan::*;
         matches!(self.plan, PopFlags | ClearInterrupts | SetInterrupts | SwapGs | Serialize | SetAccess | ClearAccess)

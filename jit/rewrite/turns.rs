@@ -14,8 +14,9 @@ use super::{
 
 /// How many turns there are at most.
 const MOST: usize = 4;
-/// How many instructions the block has at most with all its turns.
-const LONGEST: usize = 64;
+/// How many instructions the block has at most with all its turns, and how many of them that code can be left at.
+const LONGEST: usize = 128;
+const MOST_LEFT_AT: usize = 64;
 
 /// The turns of a block's loop.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,11 @@ impl Turns {
         let is_start = |insn: &Instruction| insn.ip() == last.near_branch_target();
         let Some(start) = source.originals.iter().position(is_start) else { return none };
         let length = steps.len() - start;
-        let turns = Self { start, length, count: MOST.min(LONGEST.saturating_sub(start) / length) };
+        let left_at = |steps: &[Step]| steps.iter().filter(|step| step.may_be_left_at()).count();
+        let (before, in_turn) = steps.split_at(start);
+        let fit =
+            (LONGEST.saturating_sub(start) / length).min(MOST_LEFT_AT.saturating_sub(left_at(before)) / left_at(in_turn).max(1));
+        let turns = Self { start, length, count: MOST.min(fit) };
         let saved = |steps: &[Step], originals: &[Instruction]| {
             Groups::of(steps, originals, source.mode, source.page_offset).saved_probes()
         };
