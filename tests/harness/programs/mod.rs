@@ -130,6 +130,8 @@ pub(super) struct List {
     labels: u64,
     /// They are of 32-bit code.
     pub is_narrow: bool,
+    /// Those that must come directly behind the one before: something counts the bytes between.
+    tied: Vec<usize>,
 }
 
 impl List {
@@ -161,6 +163,12 @@ impl List {
     /// The conditional jump that 64-bit code has as `code`, to `target`.
     pub fn branch(&self, code: Code, target: u64) -> Instruction {
         insn(Instruction::with_branch(if self.is_narrow { narrow::branch(code) } else { code }, target))
+    }
+
+    /// Adds an instruction that stays directly behind the one before.
+    pub fn push_behind(&mut self, insn: Instruction) {
+        self.tied.push(self.insns.len());
+        self.push(insn);
     }
 
     /// Adds an instruction.
@@ -204,7 +212,7 @@ fn body(random: &mut Random, list: &mut List, functions: u64) {
 fn stops(random: &mut Random, list: &mut List) {
     let mut insns = Vec::with_capacity(2 * list.insns.len());
     for (n, next) in list.insns.drain(..).enumerate() {
-        if random.one_in(6) {
+        if !list.tied.contains(&n) && random.one_in(6) {
             let mut stop = insn(Instruction::with2(Code::Out_imm8_AL, i32::from(STOP), Register::AL));
             stop.set_ip(1 << 61 | n as u64);
             insns.push(stop);

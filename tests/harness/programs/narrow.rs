@@ -90,11 +90,11 @@ pub fn far_and_back(list: &mut List) {
     let here = list.fresh();
     list.push(insn(Instruction::with_branch(Code::Call_rel32_32, here)));
     list.define(here);
-    list.push(insn(Instruction::with1(Code::Pop_r32, Register::EDX)));
+    list.push_behind(insn(Instruction::with1(Code::Pop_r32, Register::EDX)));
     let behind = MemoryOperand::with_base_displ(Register::EDX, LENGTH_TO_BEHIND_THE_JUMP);
-    list.push(insn(Instruction::with2(Code::Lea_r32_m, Register::EDX, behind)));
-    list.push(insn(Instruction::with1(Code::Jmp_rm32, Register::EDX)));
-    list.push(Instruction::with(Code::Nopd));
+    list.push_behind(insn(Instruction::with2(Code::Lea_r32_m, Register::EDX, behind)));
+    list.push_behind(insn(Instruction::with1(Code::Jmp_rm32, Register::EDX)));
+    list.push_behind(Instruction::with(Code::Nopd));
 }
 
 /// LEA, with addresses of 32 and of 16 bits.

@@ -158,14 +158,14 @@ fn every_engine_runs_programs_of_32_bit_code_as_one_instruction_after_the_other(
     compare(&[Mode::Prot32, Mode::Comp32]);
 }
 
-#[test]
-fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
+/// Runs programs, each in one of `modes`, on one engine, and on engines that it moves between.
+fn compare_moving(modes: &[Mode]) {
     let (count, first) = (number("DRAGOMAN_PROGRAMS", COUNT / 4), number("DRAGOMAN_PROGRAM_SEED", 0));
     let rig = || Rig::new(&Interpreter, CpuModel::most()).expect("an engine");
     let (mut one, mut two, mut moves) = (rig(), rig(), 0);
     for seed in first..first + count {
         let mut random = Random::new(!seed);
-        let program = Program::with_stops(seed, Mode::Long64);
+        let program = Program::with_stops(seed, modes[seed as usize % modes.len()]);
         fill(&mut one, &program, seed);
         fill(&mut two, &program, seed);
         let begin = start(&one, &program, seed);
@@ -176,9 +176,19 @@ fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
         moves += moved;
         if expected != got {
             let what = differing(&expected, &got).join("\n");
-            panic!("program {seed} comes to something else after {moved} moves:\n{}\n{what}", program.listing());
+            panic!("program {seed} of {modes:?} comes to something else after {moved} moves:\n{}\n{what}", program.listing());
         }
     }
-    println!("{count} programs, {moves} moves");
+    println!("{count} programs in {modes:?}, {moves} moves");
     assert!(u64::from(moves) > count, "only {moves} moves in {count} programs");
+}
+
+#[test]
+fn programs_that_move_between_engines_come_to_what_they_come_to_on_one() {
+    compare_moving(&[Mode::Long64]);
+}
+
+#[test]
+fn programs_of_32_bit_code_that_move_between_engines_come_to_what_they_come_to_on_one() {
+    compare_moving(&[Mode::Prot32, Mode::Comp32]);
 }
