@@ -74,10 +74,15 @@ impl Kvm {
         Device::open().map(drop)
     }
 
+    /// What a processor of KVM's can have here.
+    pub fn features() -> Result<Features, KvmError> {
+        Ok(Device::open()?.supported()?.seen().features())
+    }
+
     /// The newest processor that KVM can be here, with its time-stamp counter. Where KVM is software, it hides nothing: the model
     /// has all that guests see, so that they can use it wherever they run.
     pub fn default_model() -> Result<CpuModel, KvmError> {
-        let features = Device::open()?.supported()?.seen().features();
+        let features = Self::features()?;
         let model = CpuModel::newest_within(features);
         let model = if kind() == Kind::Software { model.with_features(features.and(Features::IMPLEMENTED)) } else { model };
         Self::clocked(model)

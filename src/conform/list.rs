@@ -1,7 +1,7 @@
 //! `--list`: what there is, and what of it can be had on this host.
 
 use harness::{
-    engine::ENGINES,
+    engine::{ENGINES, EngineEntry, Judged},
     matrix::{Class, HOST, ORACLES, host_modes},
 };
 use serde::Serialize;
@@ -39,9 +39,12 @@ struct Document {
 }
 
 fn engines() -> Vec<Choice> {
-    let built = |entry: &harness::engine::EngineEntry| match entry.make {
-        Ok(_) => Ok("on any host".to_owned()),
-        Err(reason) => Err(reason.to_owned()),
+    let built = |entry: &EngineEntry| {
+        let place = match entry.judged {
+            Judged::InSteps => "on any host",
+            Judged::Running => "through this host's KVM, for rows alone",
+        };
+        (entry.make)().map(|_| place.to_owned())
     };
     let mut list: Vec<_> = ENGINES.iter().map(|entry| Choice::new(entry.name, entry.about, built(entry))).collect();
     list.push(Choice::new(HOST, HOST_ABOUT, host_modes()));

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::guest::{self, dragoman, run};
+use crate::guest::{self, dragoman, kvm_kind, run};
 
 const RIGHT: &str = "long64 | 48 01 c3 | add rbx,rax | rbx=1 rax=2 => rbx=3 cf=0 pf=1 af=0 zf=0 sf=0 of=0 ; SDM 2 ADD\n";
 const WRONG: &str = "long64 | 48 01 c3 | add rbx,rax | rbx=1 rax=2 => rbx=4 cf=0 pf=1 af=0 zf=0 sf=0 of=0 ; SDM 2 ADD\n";
@@ -127,15 +127,25 @@ fn the_matrix_is_by_class_oracle_and_engine() {
     assert_eq!(words[3][0], "all");
 }
 
+/// Engines that use KVM are judged by rows alone, which those that are right agree with; where there is no KVM, they are left out with
+/// the reason.
 #[test]
-fn an_engine_that_is_not_built_is_skipped_with_its_reason() {
-    let output = conform(&["--engine", "kvm", "--oracle", "rows"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("skipped: kvm: not built yet"));
-    let document = json(&["--engine", "kvm", "--oracle", "rows"], 0);
-    assert_eq!(rows(&document).len(), 1);
-    assert_eq!(rows(&document)[0]["engine"], "kvm");
-    assert_eq!(rows(&document)[0]["reason"], "not built yet");
+fn engines_that_use_kvm_are_judged_by_rows_where_there_is_one() {
+    for engine in ["kvm", "hybrid"] {
+        let document = json(&["--engine", engine, "--oracle", "rows,naive", "--filter", "adc"], 0);
+        let list = rows(&document);
+        assert!(list.iter().all(|row| row["engine"] == engine), "{document}");
+        let of = |oracle: &str| list.iter().filter(|row| row["oracle"] == oracle).collect::<Vec<_>>();
+        let is_told = |row: &Value| row["reason"].as_str().is_some_and(|reason| !reason.is_empty());
+        if kvm_kind().is_some() {
+            assert!(of("rows").iter().any(|row| row["pass"].as_u64() > Some(0)), "{document}");
+            assert!(
+                of("naive").len() == 1 && of("naive")[0]["reason"].as_str().is_some_and(|reason| reason.contains("rows alone"))
+            );
+        } else {
+            assert!(list.len() == 1 && is_told(&list[0]), "{document}");
+        }
+    }
 }
 
 /// Where the host's processor cannot be asked, the reason says so, and nothing fails.
@@ -173,7 +183,9 @@ fn the_list_says_what_can_be_had_here() {
     let named = |kind: &str, name: &str| list(kind).into_iter().find(|one| one["name"] == name).expect(name);
     assert_eq!(named("engines", "interp")["available"], true);
     assert_eq!(named("engines", "jit")["available"], cfg!(all(target_arch = "x86_64", target_os = "linux")));
-    assert_eq!(named("engines", "kvm")["available"], false);
+    for name in ["kvm", "hybrid"] {
+        assert_eq!(named("engines", name)["available"], kvm_kind().is_some(), "{document}");
+    }
     assert_eq!(named("oracles", "rows")["available"], true);
     assert!(named("oracles", "native")["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
 }

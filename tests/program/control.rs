@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     command_line::{folder, image, text},
-    guest::{Guest, refused, run},
+    guest::{Guest, kvm_kind, refused, run},
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -165,6 +165,41 @@ fn an_engine_that_cannot_be_had_is_refused_and_the_guest_goes_on() {
     assert!(number(&after, "instructions") > before && number(&after, "switches") == 0.0, "{after}");
     done(&socket, &["quit"]);
     assert_eq!(guest.status(SOON), Some(0));
+    fs::remove_dir_all(folder).expect("ours");
+}
+
+/// MOV AL, 0; OUT F4h, AL; JMP $
+const EXIT: [u8; 6] = [0xb0, 0, 0xe6, 0xf4, 0xeb, 0xfe];
+
+#[test]
+fn a_machine_that_is_controlled_is_one_that_every_engine_can_have_unless_its_processor_was_asked_for() {
+    let Some(kind) = kvm_kind() else { return };
+    let folder = folder("models");
+    let (exit, control) = (image(&folder, "exit", &EXIT), format!("unix:{}", folder.join("socket").display()));
+    let said = |options: &[&str]| {
+        let arguments = ["run", &exit, "--accel", "interp", "--debug-exit", "--timeout", "60"];
+        let output = run(&[&arguments[..], options].concat());
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(said(&[]), "");
+    assert_eq!(said(&["--control", &control, "--cpu", "x86-64-v1"]), "");
+    let cut = said(&["--control", &control]);
+    let is_said = cut.contains("so that KVM can take the guest over") && cut.trim_end().lines().count() == 1;
+    assert!(if kind == "software" { is_said } else { cut.is_empty() || is_said }, "{cut}");
+
+    let (guest, socket) = controlled(&folder, &SPIN, &["--accel", "interp"]);
+    for engine in ["kvm", "hybrid", "jit", "interp"] {
+        assert!(done(&socket, &["switch", engine]).contains(&format!("\"engine\":\"{engine}\"")));
+    }
+    done(&socket, &["quit"]);
+    assert_eq!(guest.status(SOON), Some(0));
+    if !cut.is_empty() {
+        let (guest, socket) = controlled(&folder, &SPIN, &["--accel", "interp", "--cpu", "x86-64-v3"]);
+        refused(&["ctl", &socket, "switch", "hybrid"], 12, &["it lacks", "--cpu", "goes on with interp"]);
+        done(&socket, &["quit"]);
+        assert_eq!(guest.status(SOON), Some(0));
+    }
     fs::remove_dir_all(folder).expect("ours");
 }
 

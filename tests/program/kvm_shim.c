@@ -36,23 +36,20 @@ static int open_kvm(int flags) {
 	return fd >= 0 ? fd : real_open("/dev/null", flags, 0);
 }
 
-int open(const char *path, int flags, ...) {
-	va_list list;
-	mode_t mode;
-	va_start(list, flags);
-	mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
-	va_end(list);
-	return strcmp(path, "/dev/kvm") ? real_open(path, flags, mode) : open_kvm(flags);
-}
+/* The C library has it by two names. */
+#define OPEN(name) \
+	int name(const char *path, int flags, ...) \
+	{ \
+		va_list list; \
+		mode_t mode; \
+		va_start(list, flags); \
+		mode = flags & O_CREAT ? va_arg(list, mode_t) : 0; \
+		va_end(list); \
+		return strcmp(path, "/dev/kvm") ? real_open(path, flags, mode) : open_kvm(flags); \
+	}
 
-int open64(const char *path, int flags, ...) {
-	va_list list;
-	mode_t mode;
-	va_start(list, flags);
-	mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
-	va_end(list);
-	return strcmp(path, "/dev/kvm") ? real_open(path, flags, mode) : open_kvm(flags);
-}
+OPEN(open)
+OPEN(open64)
 
 /* What the program shares with the processor `fd`. */
 static struct kvm_run *shared(int fd) {

@@ -1,8 +1,12 @@
 //! Engines on the test stand.
 
 mod delivery;
+mod halting;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod host;
 mod memory;
 mod rig;
+mod runner;
 mod stand;
 mod surroundings;
 pub(crate) mod tables;
@@ -14,8 +18,10 @@ use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
 
 pub use delivery::{Delivered, below_stack, has_error_code, take_back};
+pub use halting::{Course, settled};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
+pub use runner::Runner;
 pub use stand::Stand;
 pub use surroundings::{Ports, STOP};
 pub use tables::{Page as SystemPage, pages as system_pages};
@@ -28,28 +34,73 @@ pub fn start(model: &CpuModel, mode: Mode, cpl: u8) -> dragoman_state::VcpuState
     template::state(model, mode, cpl, 0)
 }
 
+/// How an engine is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Judged {
+    /// One instruction at a time, by every oracle.
+    InSteps,
+    /// By rows, which run up to a HLT as a machine does: steps would show another engine. It is no processor that KVM is not.
+    Running,
+}
+
 /// An engine, as users ask for it.
 pub struct EngineEntry {
     /// Its name.
     pub name: &'static str,
     /// One line on what it is.
     pub about: &'static str,
-    /// Makes it, or why it cannot be had in this build.
-    pub make: Result<fn() -> Box<dyn Accelerator>, &'static str>,
+    /// How it is judged.
+    pub judged: Judged,
+    /// Makes it, or says why it cannot be had here.
+    pub make: fn() -> Result<Box<dyn Accelerator>, String>,
 }
 
 #[rustfmt::skip] // a table
 /// Every engine that instructions can be judged on. The one list of them.
 pub const ENGINES: &[EngineEntry] = &[
-    EngineEntry { name: "interp", about: "the interpreter",                  make: Ok(|| Box::new(Interpreter)) },
-    EngineEntry { name: "jit",    about: "translation to the host's code",   make: JIT },
-    EngineEntry { name: "kvm",    about: "the host's processor, through KVM", make: Err("not built yet") },
+    EngineEntry { name: "interp", about: "the interpreter",                   judged: Judged::InSteps, make: || Ok(Box::new(Interpreter)) },
+    EngineEntry { name: "jit",    about: "translation to the host's code",    judged: Judged::InSteps, make: here::jit },
+    EngineEntry { name: "kvm",    about: "the host's processor, through KVM", judged: Judged::Running, make: here::kvm },
+    EngineEntry { name: "hybrid", about: "user mode in KVM whenever it can be, and translation of the rest", judged: Judged::Running,
+                  make: here::hybrid },
 ];
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-const JIT: Result<fn() -> Box<dyn Accelerator>, &str> = Ok(|| Box::new(Translator::stepping()));
+use host as here;
+
+/// What hosts of other kinds have of these.
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-const JIT: Result<fn() -> Box<dyn Accelerator>, &str> = Err("for x86-64 hosts with Linux only");
+mod here {
+    use dragoman_accel::Accelerator;
+
+    type Made = Result<Box<dyn Accelerator>, String>;
+
+    fn absent() -> Made {
+        Err("for x86-64 hosts with Linux only".into())
+    }
+
+    pub fn jit() -> Made {
+        absent()
+    }
+
+    pub fn kvm() -> Made {
+        absent()
+    }
+
+    pub fn hybrid() -> Made {
+        absent()
+    }
+
+    pub fn limited(model: dragoman_frontend::model::CpuModel) -> Result<dragoman_frontend::model::CpuModel, String> {
+        absent().map(|_| model)
+    }
+
+    pub fn is_kvm_software() -> bool {
+        false
+    }
+}
+
+pub use here::{is_kvm_software, limited};
 
 /// The engines that work on more than one instruction at a time, as they do when a machine runs.
 pub fn running_engines() -> Vec<Box<dyn Accelerator>> {
@@ -69,7 +120,7 @@ pub const MOVING: &[MakeEngine] = &[
     || Box::<Translator>::default(),
 ];
 
-/// The engines of [`ENGINES`] that are there.
+/// The engines of [`ENGINES`] that are there and can be judged in steps.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {
-    ENGINES.iter().filter_map(|entry| entry.make.ok()).map(|make| make()).collect()
+    ENGINES.iter().filter(|entry| entry.judged == Judged::InSteps).filter_map(|entry| (entry.make)().ok()).collect()
 }

@@ -3,6 +3,7 @@
 
 mod difference;
 mod host;
+mod running;
 mod setup;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use dragoman_state::{Segment, VcpuState};
 pub use difference::Difference;
 pub(crate) use difference::between;
 pub use host::HostJudge;
+pub use running::RunningJudge;
 pub use setup::{Fill, Setup};
 
 use crate::{
@@ -42,13 +44,13 @@ pub enum Verdict {
 }
 
 /// Makes a processor of a model.
-type Maker<'a> = Box<dyn Fn(CpuModel) -> Result<Box<dyn Stand>, RigError> + 'a>;
+type Maker<'a> = Box<dyn Fn(CpuModel) -> Result<Box<dyn Stand + 'a>, RigError> + 'a>;
 
 /// One engine, or something else that can run them, judged by rows.
 pub struct Judge<'a> {
     make: Maker<'a>,
     /// A processor for each set of features that rows ask for.
-    stands: BTreeMap<String, Box<dyn Stand>>,
+    stands: BTreeMap<String, Box<dyn Stand + 'a>>,
 }
 
 /// A variation of a row, and what it must lead to.
@@ -66,7 +68,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A judge of what `make` makes.
-    pub fn of(make: impl Fn(CpuModel) -> Result<Box<dyn Stand>, RigError> + 'a) -> Self {
+    pub fn of(make: impl Fn(CpuModel) -> Result<Box<dyn Stand + 'a>, RigError> + 'a) -> Self {
         Self { make: Box::new(make), stands: BTreeMap::new() }
     }
 

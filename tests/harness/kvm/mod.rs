@@ -4,6 +4,7 @@
 //! processor's own virtualisation, it is silicon that answers; where it is emulated itself, Linux's emulator of instructions
 //! answers for kernel and real-mode code, and [`KNOWN`] says what that gets wrong.
 
+mod engine;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod guest;
 mod known;
@@ -16,6 +17,7 @@ mod stand;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod state;
 
+pub use engine::{ENGINE_KNOWN, known_of_engine};
 pub use known::{KNOWN, Wrong};
 pub use rows::{incomparable, known};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

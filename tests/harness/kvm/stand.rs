@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dragoman_frontend::{fault::vector, model::Features};
-use dragoman_state::{Activity, Cr0, Cr4, Events, RFlags, VcpuState};
+use dragoman_frontend::model::Features;
+use dragoman_state::{Cr0, Cr4, VcpuState};
 use iced_x86::Mnemonic as M;
 
 use super::{
@@ -14,13 +14,10 @@ use super::{
 use crate::{
     Mode,
     case::{Access, End, PageMap},
-    engine::{Delivered, Finish, Memory, Ports, RigError, Stand, below_stack, start, take_back},
-    layout::{CODE, HLT, KERNEL_STACK},
+    engine::{Course, Finish, Memory, Ports, RigError, Stand, settled, start},
+    layout::{CODE, HLT},
     native::Host,
 };
-
-/// As much of the kernel's stack as an exception can take.
-const FRAME: usize = 64;
 
 /// A processor of the host's KVM.
 pub struct KvmStand {
@@ -55,23 +52,6 @@ impl KvmStand {
     pub fn features(&self) -> Features {
         Host::identify().features
     }
-
-    /// Whether `state` is behind the code, and only there got what was delivered: at a HLT, which user code must not do, or
-    /// where a branch has led that no page is at.
-    fn is_end(&self, start: &VcpuState, state: &VcpuState, delivered: Delivered, code: &[u8]) -> bool {
-        const FETCH: u32 = 0x10;
-        let (at, error) = (base(state).wrapping_add(state.rip), delivered.error.unwrap_or(0));
-        let mut byte = [0];
-        self.memory.read(at, &mut byte);
-        let is_inside = state.rip.wrapping_sub(start.rip) < code.len() as u64 && state.segments[1].base == start.segments[1].base;
-        let is_halt = delivered.vector == vector::GP && error == 0 && byte[0] == HLT;
-        let is_lost = delivered.vector == vector::PF && error & FETCH != 0 && state.cr2 == at;
-        !is_inside && (is_halt || is_lost)
-    }
-}
-
-fn base(state: &VcpuState) -> u64 {
-    if state.is_64bit() { 0 } else { state.segments[1].base }
 }
 
 /// How wide the port accesses of `code` are.
@@ -102,9 +82,7 @@ impl Stand for KvmStand {
     }
 
     fn run(&mut self, mode: Mode, start: &VcpuState, code: &[u8]) -> Result<Finish, RigError> {
-        let below = below_stack(&self.memory, mode, start);
-        let mut pushed = [0; FRAME];
-        self.memory.read(KERNEL_STACK.end - FRAME as u64, &mut pushed);
+        let course = Course::begin(&self.memory, mode, start);
         // Nothing of the last row is left in a machine of its own.
         let mut machine = Machine::new(self.memory.ram().clone())?;
         let mut given = start.clone();
@@ -126,32 +104,10 @@ impl Stand for KvmStand {
         if given.cr0 != start.cr0 {
             state.cr0.insert(Cr0::PG);
         }
-        // What is under way between two instructions is over when the processor has stopped.
-        state.events = Events { nmi_blocked: start.events.nmi_blocked, ..Events::default() };
+        state.events = settled(start.events.nmi_blocked);
         if exit == Exit::Shutdown {
             return Ok(Finish { state, end: End::Crash, delivered: None });
         }
-        let halted_at = state.rip.wrapping_sub(1);
-        if let Some(delivered) = take_back(mode, &self.memory, start, &mut state) {
-            for (at, bytes) in &below {
-                self.memory.write(*at, bytes);
-            }
-            if self.is_end(start, &state, delivered, code) {
-                self.memory.write(KERNEL_STACK.end - FRAME as u64, &pushed);
-                state.cr2 = start.cr2;
-                return Ok(Finish { state, end: End::Done, delivered: None });
-            }
-            let address = if delivered.vector == vector::PF { state.cr2 } else { 0 };
-            let end = End::Fault { vector: delivered.vector, error: delivered.error.unwrap_or(0), address };
-            return Ok(Finish { state, end, delivered: Some(delivered) });
-        }
-        let own = mode.instructions(code).last().is_some_and(|insn| insn.mnemonic() == M::Hlt);
-        if own && halted_at.wrapping_sub(start.rip) == code.len() as u64 - 1 {
-            state.events.activity = Activity::Halted;
-        } else {
-            state.rip = halted_at;
-        }
-        state.rflags = state.rflags.difference(RFlags::RF);
-        Ok(Finish { state, end: End::Done, delivered: None })
+        Ok(course.end(state, code))
     }
 }

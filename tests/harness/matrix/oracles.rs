@@ -15,8 +15,8 @@ pub struct Oracle {
     pub about: &'static str,
     /// Judges, or why it cannot in this build.
     pub(super) run: Result<Judge, &'static str>,
-    /// Whether it can judge the host's own processor.
-    pub(super) judges_host: bool,
+    /// Whether it can judge what is not stepped: the host's own processor, and engines that only run.
+    pub(super) judges_unstepped: bool,
     /// What of the host it cannot do without.
     pub(super) needs: Needs,
 }
@@ -41,19 +41,19 @@ pub(super) enum Needs {
 /// The oracles, in the order in which they are asked.
 pub const ORACLES: &[Oracle] = &[
     Oracle { name: "rows",      about: "what is written down of each instruction, by the manual or from a processor; a case is a row",
-             run: Ok(rows::run),           judges_host: true,  needs: Needs::Nothing },
+             run: Ok(rows::run),           judges_unstepped: true,  needs: Needs::Nothing },
     Oracle { name: "native",    about: "generated cases, executed by the host's own processor",
-             run: Ok(native::run),         judges_host: false, needs: Needs::Processor },
+             run: Ok(native::run),         judges_unstepped: false, needs: Needs::Processor },
     Oracle { name: "vectors",   about: "tests captured from a 286 in real mode",
-             run: Ok(vectors::run),        judges_host: false, needs: Needs::Files },
+             run: Ok(vectors::run),        judges_unstepped: false, needs: Needs::Files },
     Oracle { name: "footprint", about: "registers, memory and flags touched, against the decoder's tables; a failure is a way of differing",
-             run: Ok(footprint::run),      judges_host: false, needs: Needs::Nothing },
+             run: Ok(footprint::run),      judges_unstepped: false, needs: Needs::Nothing },
     Oracle { name: "faults",    about: "memory operands where they cannot be reached, by the manual; a failure is a way of differing",
-             run: Ok(faults::run),         judges_host: false, needs: Needs::Nothing },
+             run: Ok(faults::run),         judges_unstepped: false, needs: Needs::Nothing },
     Oracle { name: "naive",     about: "results and flags of a bit-serial model, written from the manual alone",
-             run: Ok(naive::run),          judges_host: false, needs: Needs::Nothing },
+             run: Ok(naive::run),          judges_unstepped: false, needs: Needs::Nothing },
     Oracle { name: "kvm",       about: "rows that a program cannot run, in the host's KVM; it judges the engine host",
-             run: Ok(kvm::run),            judges_host: true,  needs: Needs::Kvm },
+             run: Ok(kvm::run),            judges_unstepped: true,  needs: Needs::Kvm },
 ];
 
 impl Oracle {

@@ -5,7 +5,8 @@ use super::{
     run::{Engine, HOST, Run, RunError},
 };
 use crate::{
-    judge::{HostJudge, Judge, Verdict},
+    engine::{Judged, RigError},
+    judge::{HostJudge, Judge, RunningJudge, Verdict},
     native::{NativeError, Oracle},
     row::{Row, RowFile},
 };
@@ -25,9 +26,18 @@ pub fn run(run: &mut Run<'_>, engines: &[Engine]) -> Result<(), RunError> {
     let total = list.len() * (engines.len() + usize::from(options.host));
     let mut done = 0;
     for engine in engines {
-        let mut judge = Judge::new(&*engine.accelerator);
+        let mut judge: Box<dyn FnMut(&Row) -> Result<Verdict, RigError>> = match engine.judged {
+            Judged::InSteps => {
+                let mut judge = Judge::new(&*engine.accelerator);
+                Box::new(move |row| judge.judge(row))
+            }
+            Judged::Running => {
+                let mut judge = RunningJudge::new(&*engine.accelerator)?;
+                Box::new(move |row| judge.judge(row))
+            }
+        };
         for (subject, file, line, row) in &list {
-            let verdict = judge.judge(row)?;
+            let verdict = judge(row)?;
             count(run, subject, engine.name, (file, *line, row), verdict);
             next(run, &mut done, total)?;
         }

@@ -6,7 +6,7 @@ use dragoman_accel::Accelerator;
 
 use super::{Absence, Filter, Matrix, Subject, Tally, oracles::Oracle};
 use crate::{
-    engine::{EngineEntry, RigError},
+    engine::{EngineEntry, Judged, RigError},
     native::NativeError,
     row::RowFile,
 };
@@ -79,6 +79,8 @@ pub struct Run<'a> {
 pub struct Engine {
     /// Its name.
     pub name: &'static str,
+    /// How it is judged.
+    pub judged: Judged,
     /// The engine.
     pub accelerator: Box<dyn Accelerator>,
 }
@@ -88,16 +90,23 @@ pub fn run(options: &Options, watch: &mut dyn Watch) -> Result<Matrix, RunError>
     let mut run = Run { options, matrix: Matrix::default(), watch, oracle: "" };
     let mut engines = Vec::new();
     for entry in &options.engines {
-        match entry.make {
-            Ok(make) => engines.push(Engine { name: entry.name, accelerator: make() }),
-            Err(reason) => run.matrix.absent.push(Absence { engine: Some(entry.name), oracle: None, reason: reason.into() }),
+        match (entry.make)() {
+            Ok(accelerator) => engines.push(Engine { name: entry.name, judged: entry.judged, accelerator }),
+            Err(reason) => run.matrix.absent.push(Absence { engine: Some(entry.name), oracle: None, reason }),
         }
     }
+    // Those that are judged in steps come first.
+    engines.sort_by_key(|engine| engine.judged);
+    let (stepped, running) = engines.split_at(engines.partition_point(|engine| engine.judged == Judged::InSteps));
     for oracle in &options.oracles {
         run.oracle = oracle.name;
+        if !oracle.judges_unstepped {
+            running.iter().for_each(|engine| run.lacks_on(engine.name, "engines that use KVM are judged by rows alone"));
+        }
+        let judged = if oracle.judges_unstepped { &engines[..] } else { stepped };
         match oracle.run {
             Err(reason) => run.lacks(reason),
-            Ok(judge) if !engines.is_empty() || options.host && oracle.judges_host => judge(&mut run, &engines)?,
+            Ok(judge) if !judged.is_empty() || options.host && oracle.judges_unstepped => judge(&mut run, judged)?,
             Ok(_) if options.host => run.lacks_on(HOST, "the host's processor is judged by rows alone"),
             Ok(_) => {}
         }

@@ -49,16 +49,18 @@ pub fn written() -> Vec<Written> {
     };
     list.extend(footprint::KNOWN.iter().map(|row| of("footprint", row)));
     list.extend(sweep::KNOWN.iter().map(|row| of("faults", row)));
-    list.extend(kvm::KNOWN.iter().map(|row| {
+    let of_kvm = |oracles: &'static str, row: &kvm::Wrong| {
         let names: Vec<_> = row.names.iter().map(|name| format!("{name:?}").to_ascii_lowercase()).collect();
         let modes: Vec<_> = row.modes.iter().map(|mode| mode.name()).collect();
         Written {
-            oracles: "kvm",
+            oracles,
             who: if names.is_empty() { "any".into() } else { names.join(" ") },
             what: row.what.join(", "),
             extent: if modes.is_empty() { String::new() } else { format!("in {}", modes.join(", ")) },
             reason: row.reason,
         }
-    }));
+    };
+    list.extend(kvm::KNOWN.iter().map(|row| of_kvm("kvm", row)));
+    list.extend(kvm::ENGINE_KNOWN.iter().map(|row| of_kvm("rows on kvm", row)));
     list
 }

@@ -1,13 +1,13 @@
 //! The rows of tests/insn on every engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dragoman_frontend::model::CpuModel;
 use harness::{
     Mode,
-    engine::engines,
+    engine::{ENGINES, engines},
     generate::{Form, codes},
-    judge::{Judge, Verdict},
+    judge::{Judge, RunningJudge, Verdict},
     row::RowFile,
 };
 use iced_x86::{Code, Decoder, DecoderOptions};
@@ -52,6 +52,62 @@ fn every_engine_does_what_the_rows_say() {
         println!("{}: {agreed} rows agree, {skipped} skipped, {} differ", engine.name(), wrong.len());
     }
     assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Of so many rows one is judged on the engines that use KVM, which take a thousand times as long for each; `DRAGOMAN_KVM_ROWS` says
+/// otherwise.
+const STRIDE: usize = 6;
+
+/// Judges the rows on the engine `name`, which uses KVM.
+fn judge_running(name: &str) {
+    let entry = ENGINES.iter().find(|entry| entry.name == name).expect("it is on the list");
+    let engine = match (entry.make)() {
+        Ok(engine) => engine,
+        Err(reason) => return println!("SKIPPED: {name}: {reason}"),
+    };
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (stride, filter) = (number("DRAGOMAN_KVM_ROWS").unwrap_or(STRIDE).max(1), std::env::var("DRAGOMAN_KVM_FILTER"));
+    let filter = filter.unwrap_or_default();
+    let mut judge = RunningJudge::new(&*engine).expect("there is a KVM");
+    let (mut agreed, mut skipped, mut wrong) = (0, BTreeMap::<String, usize>::new(), Vec::new());
+    let files = files();
+    let rows = files.iter().flat_map(|file| file.rows().map(move |(line, row)| (file, line, row)));
+    for (file, line, row) in rows.step_by(stride) {
+        let name = format!("{}:{line}: {row}", file.name);
+        if !name.contains(&filter) {
+            continue;
+        }
+        let found = match judge.judge(row) {
+            Ok(Verdict::Agrees) => {
+                agreed += 1;
+                continue;
+            }
+            Ok(Verdict::Skipped(why)) => {
+                *skipped.entry(why).or_default() += 1;
+                continue;
+            }
+            Ok(Verdict::Differs(found)) => found.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        println!("{name}\n    {}", found.join("\n    "));
+        wrong.push(name);
+    }
+    for (why, count) in &skipped {
+        println!("{name}: left out: {count} rows: {why}");
+    }
+    println!("{name}: {agreed} rows agree, {} differ", wrong.len());
+    assert!(agreed > 0 || !filter.is_empty(), "no row agrees");
+    assert!(wrong.is_empty(), "{} rows differ on {name}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_engine_kvm_does_what_the_rows_say() {
+    judge_running("kvm");
+}
+
+#[test]
+fn the_engine_hybrid_does_what_the_rows_say() {
+    judge_running("hybrid");
 }
 
 /// Encodings that no row can show, each with the reason.
