@@ -256,12 +256,15 @@ impl RunArguments {
     /// The machine asked for, where it can be.
     pub fn into_config(self) -> Result<Config, Failure> {
         let (engine, why) = Engine::parse(&self.accel, self.stats || self.stats_json.is_some())?;
-        let cpu = match &self.cpu {
-            None => engine.default_model()?,
-            Some(text) => engine.adapt(CpuModel::parse(text).map_err(Failure::usage)?)?,
+        let (cpu, cut) = match (&self.cpu, &self.control) {
+            (None, None) => (engine.default_model()?, None),
+            (None, Some(_)) => engine.default_model_for_all()?,
+            (Some(text), control) => {
+                let cpu = engine.adapt(CpuModel::parse(text).map_err(Failure::usage)?)?;
+                // What another engine may take over has to be possible there.
+                (if control.is_some() { Engine::adapt_for_all(cpu) } else { cpu }, None)
+            }
         };
-        // What another engine may take over has to be possible there.
-        let cpu = if self.control.is_some() { Engine::adapt_for_all(cpu) } else { cpu };
         if self.smp > 1 {
             return Err(Failure::usage(format!(
                 "{} virtual processors cannot be had yet: only one is built; leave --smp away",
@@ -284,6 +287,7 @@ impl RunArguments {
             append: self.append,
             memory: self.memory,
             cpu,
+            cut,
             engine,
             why,
             serial: self.serial,

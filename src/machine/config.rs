@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use dragoman_accel::{Accelerator, interpret::Interpreter};
-use dragoman_frontend::model::CpuModel;
+use dragoman_frontend::model::{CpuModel, Feature};
 
 use super::{
     choice::{Choice, Facts},
@@ -24,6 +24,8 @@ pub struct Config {
     pub memory: u64,
     /// The processor's model.
     pub cpu: CpuModel,
+    /// What it lacks of what it would have otherwise, and why, where that was left to us.
+    pub cut: Option<String>,
     /// What runs the processor.
     pub engine: Engine,
     /// Why it was taken, where that was left to us.
@@ -161,6 +163,19 @@ impl Engine {
         }
     }
 
+    /// The same where other engines may take the guest over: the newest that all engines of this host can be, and in one line what
+    /// it lacks for that.
+    pub fn default_model_for_all(self) -> Result<(CpuModel, Option<String>), Failure> {
+        let own = self.default_model()?;
+        // A KVM that does not work takes nothing over.
+        let Ok(model) = kvm::check().and_then(|()| kvm::default_model()) else { return Ok((own, None)) };
+        let cut = missing(&own, &model).map(|missing| {
+            let name = own.name();
+            format!("the processor is an {name} without {missing}, so that KVM can take the guest over; --cpu {name} has all")
+        });
+        Ok((model, cut))
+    }
+
     /// `model` as the engine can run it: what the host decides of it is as there.
     pub fn adapt(self, model: CpuModel) -> Result<CpuModel, Failure> {
         match self {
@@ -212,6 +227,12 @@ impl Engine {
             Self::Kvm => kvm::engine(),
         }
     }
+}
+
+/// The names of what `model` has not that `whole` has, where there is anything.
+fn missing(whole: &CpuModel, model: &CpuModel) -> Option<String> {
+    let missing: Vec<&str> = whole.features().iter().filter(|one| !model.has(*one)).map(Feature::name).collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
 }
 
 fn parse_code_size(text: &str) -> Result<u64, Failure> {

@@ -181,6 +181,9 @@ impl Machine {
         if let Some(why) = &self.config.why {
             eprintln!("dragoman: {} runs this guest: {why}", self.engine.name());
         }
+        if let Some(cut) = &self.config.cut {
+            eprintln!("dragoman: {cut}");
+        }
         loop {
             if !self.is_paused {
                 self.processor.start()?;
