@@ -15,6 +15,9 @@ const OURS: Features = {
     Features::of(&[Apic, X2apic, TscDeadline, Arat, TscAdjust, Mtrr, Hypervisor])
 };
 
+/// What is ours as well where KVM has none of it: a register that then exits, as all that KVM does not have.
+const SPECULATION: Features = Features::of(&[Feature::SpecCtrl, Feature::BhiCtrl]);
+
 /// Subleaves beyond this are in no leaf of ours.
 const SUBLEAVES: u32 = 16;
 
@@ -67,7 +70,9 @@ impl Supported {
 
     /// The features that a guest can have. MONITOR is none of them: KVM makes MWAIT do nothing.
     pub fn features(&self) -> Features {
-        Features::announced(|leaf, subleaf| self.leaf(leaf, subleaf)).or(OURS).with(Feature::Monitor, false)
+        let announced = Features::announced(|leaf, subleaf| self.leaf(leaf, subleaf));
+        let ours = if announced.has(Feature::SpecCtrl) { OURS } else { OURS.or(SPECULATION) };
+        announced.or(ours).with(Feature::Monitor, false)
     }
 
     /// Where the image of extended state has what `model` has.
@@ -126,7 +131,7 @@ mod tests {
         let refused = some.check(&CpuModel::newest_up_to(3)).expect_err("it has no AVX").to_string();
         assert!(refused.contains("x86-64-v3") && refused.contains("avx2") && refused.contains("--cpu"), "{refused}");
         let none = Supported { leaves: Vec::new() };
-        assert_eq!(none.features(), OURS);
+        assert_eq!(none.features(), OURS.or(SPECULATION));
     }
 
     #[test]

@@ -75,9 +75,9 @@ const ENOUGH: usize = 20;
 fn passes_while_engines_change(name: &str, checks: &str) {
     let Some(image) = guests(&format!("own/{name}.elf")).filter(|_| !is_emulated_host()) else { return };
     let (folder, mut random, mut switches) = (folder(name), Random::new(name), 0);
-    let mut times = 0;
+    let (mut times, engines) = (0, engines());
     while times < TIMES.start || switches < ENOUGH && times < TIMES.end {
-        switches += passes_once(&image.to_string_lossy(), &folder, checks, &mut random);
+        switches += passes_once(&image.to_string_lossy(), &folder, checks, &engines, &mut random);
         times += 1;
     }
     println!("{name}: {switches} switches while it ran {times} times");
@@ -85,14 +85,14 @@ fn passes_while_engines_change(name: &str, checks: &str) {
     fs::remove_dir_all(folder).expect("ours");
 }
 
-fn passes_once(image: &str, folder: &Path, checks: &str, random: &mut Random) -> usize {
+fn passes_once(image: &str, folder: &Path, checks: &str, engines: &[&str], random: &mut Random) -> usize {
     let socket = folder.join("socket");
     let control = format!("unix:{}", socket.display());
     let mut guest = Guest::start(&[image, "--control", &control, "--paused", "--debug-exit", "--timeout", "120"]);
     wait_for_socket(&socket);
     let mut client = Client::new(&text(&socket));
     assert!(client.ask("{\"command\":\"resume\"}").contains("running"));
-    let (engines, mut switches) = (engines(), 0);
+    let mut switches = 0;
     for n in 0.. {
         let engine = engines[n % engines.len()];
         let answer = client.ask(&format!("{{\"command\":\"switch\",\"engine\":\"{engine}\"}}"));
