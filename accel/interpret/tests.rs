@@ -86,6 +86,11 @@ impl Scene {
 
     /// `code` on another engine.
     pub(crate) fn on(engine: &dyn Accelerator, code: &[u8]) -> Self {
+        Self::of(CpuModel::newest(), engine, code)
+    }
+
+    /// The same on a processor that is a `model`.
+    pub(crate) fn of(model: CpuModel, engine: &dyn Accelerator, code: &[u8]) -> Self {
         let ram = Arc::new(GuestRam::new(2 << 20).expect("small"));
         ram.write(GuestPhys(CODE), code).expect("RAM");
         let devices = Arc::new(Devices { ram: ram.clone(), written: Mutex::default(), stored: Mutex::default() });
@@ -95,7 +100,7 @@ impl Scene {
             ram: ram.clone(),
             clock: clock.clone(),
             alarm: clock.clone(),
-            model: CpuModel::newest(),
+            model,
             world: World::new(),
         };
         let (mut vcpu, handle) = engine.create_vcpu(VcpuId(0), context.clone()).expect("the engine can be had");

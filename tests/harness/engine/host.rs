@@ -8,6 +8,8 @@ use dragoman_accel::{
 };
 use dragoman_frontend::model::CpuModel;
 
+use super::MakeEngine;
+
 type Made = Result<Box<dyn Accelerator>, String>;
 
 pub fn jit() -> Made {
@@ -24,7 +26,13 @@ pub fn hybrid() -> Made {
     Ok(Box::new(Hybrid::new(HybridSettings { always: true, ..HybridSettings::default() })))
 }
 
-fn there_is_kvm() -> Result<(), String> {
+/// Of the engines that use KVM, those that have user mode alone run there.
+pub const MOVING_IN_USER_MODE: [MakeEngine; 1] = [|| Box::<Hybrid>::default()];
+/// And those that have all run there.
+pub const MOVING_IN_KVM: [MakeEngine; 1] = [|| Box::<Kvm>::default()];
+
+/// Whether there is a KVM that makes processors, and why not.
+pub fn there_is_kvm() -> Result<(), String> {
     Kvm::try_out().map_err(|error| error.to_string())
 }
 

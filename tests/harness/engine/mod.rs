@@ -98,8 +98,16 @@ mod here {
     pub fn is_kvm_software() -> bool {
         false
     }
+
+    pub fn there_is_kvm() -> Result<(), String> {
+        absent().map(drop)
+    }
+
+    pub const MOVING_IN_USER_MODE: [super::MakeEngine; 0] = [];
+    pub const MOVING_IN_KVM: [super::MakeEngine; 0] = [];
 }
 
+use here::there_is_kvm;
 pub use here::{is_kvm_software, limited};
 
 /// The engines that work on more than one instruction at a time, as they do when a machine runs.
@@ -113,12 +121,34 @@ pub fn running_engines() -> Vec<Box<dyn Accelerator>> {
 /// Makes an engine.
 pub type MakeEngine = fn() -> Box<dyn Accelerator>;
 
-/// The engines that a processor can move between while it runs, to be made anew for each move.
+/// The engines that any processor can move between while it runs, to be made anew for each move.
 pub const MOVING: &[MakeEngine] = &[
     || Box::new(Interpreter),
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     || Box::<Translator>::default(),
 ];
+
+/// The same, and those that use KVM, for a processor that is `model`: the same as it can be there. Those are left out where there is
+/// no KVM; and `kvm` where that is software, whose emulator writes the first part of a store across two pages before it finds that
+/// it cannot write the second.
+pub fn moving_with_kvm(model: CpuModel) -> (Vec<MakeEngine>, CpuModel) {
+    let mut engines = MOVING.to_vec();
+    match there_is_kvm().and_then(|()| limited(model.clone())) {
+        Ok(limited) => {
+            engines.extend(here::MOVING_IN_USER_MODE);
+            if is_kvm_software() {
+                println!("SKIPPED: kvm: it is software, and wrong in ring 0");
+            } else {
+                engines.extend(here::MOVING_IN_KVM);
+            }
+            (engines, limited)
+        }
+        Err(reason) => {
+            println!("SKIPPED: kvm and hybrid: {reason}");
+            (engines, model)
+        }
+    }
+}
 
 /// The engines of [`ENGINES`] that are there and can be judged in steps.
 pub fn engines() -> Vec<Box<dyn Accelerator>> {

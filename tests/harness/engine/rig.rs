@@ -8,7 +8,7 @@ use dragoman_state::{Activity, RFlags, VcpuId, VcpuState};
 use iced_x86::Instruction;
 
 use super::{
-    MOVING,
+    MakeEngine,
     delivery::{self, Delivered},
     memory::Memory,
     stand::Stand,
@@ -208,9 +208,14 @@ impl Rig {
         self.vcpu.save().map_err(|source| self.failed(source))
     }
 
-    /// Runs from `start` until the processor halts with interrupts off, and moves it to an engine of [`MOVING`] whenever `random` has
+    /// Runs from `start` until the processor halts with interrupts off, and moves it to one of `engines` whenever `random` has
     /// it stopped at [`STOP`](super::STOP): there, or a few instructions later. Returns how often it moved, too.
-    pub fn run_on(&mut self, start: &VcpuState, random: &mut Random) -> Result<(VcpuState, u32), RigError> {
+    pub fn run_on(
+        &mut self,
+        start: &VcpuState,
+        engines: &[MakeEngine],
+        random: &mut Random,
+    ) -> Result<(VcpuState, u32), RigError> {
         const STEPS: u64 = 20;
         self.vcpu.load(start).map_err(|source| self.failed(source))?;
         let mut moves = 0;
@@ -227,7 +232,7 @@ impl Rig {
             if reason == ExitReason::HaltedForever {
                 return Ok((state, moves));
             }
-            let engine = random.pick(MOVING)();
+            let engine = random.pick(engines)();
             self.engine = engine.name();
             let made = engine.create_vcpu(VcpuId(0), self.context.clone());
             self.vcpu = made.map_err(|source| self.failed(source))?.0;

@@ -80,6 +80,7 @@ const STEPS: &[Step] = &[
     Step { name: "release",       tier: Tier::Full,  needs: &["guests"], prepares: false, work: work::release,       about: "all tests, compiled as released" },
     Step { name: "native",        tier: Tier::Full,  needs: &[],         prepares: false, work: work::native,        about: "10,000 generated cases of each encoding beside the host's processor" },
     Step { name: "random-bytes",  tier: Tier::Full,  needs: &[],         prepares: false, work: work::random_bytes,  about: "ten minutes of random bytes beside the host's processor" },
+    Step { name: "kvm-rows",      tier: Tier::Full,  needs: &[],         prepares: false, work: work::kvm_rows,      about: "every row on the engines that use KVM, of which the quick tests take one in six" },
     Step { name: "testfloat-2",   tier: Tier::Full,  needs: &[],         prepares: false, work: work::testfloat_2,   about: "the same at level 2" },
     Step { name: "same-bytes",    tier: Tier::Full,  needs: &["guests"], prepares: false, work: work::same_bytes,    about: "guests made again are the same bytes" },
     Step { name: "every-guest",   tier: Tier::Full,  needs: &[],         prepares: false, work: work::every_guest,   about: "every Linux guest in the manifest boots to its prompt, and the scripts" },

@@ -191,6 +191,13 @@ pub fn random_bytes(work: &mut Work) -> Result<Outcome> {
     Ok(Outcome::Done(work.tested()))
 }
 
+pub fn kvm_rows(work: &mut Work) -> Result<Outcome> {
+    let mut command = toolchain::cargo(work.places);
+    command.args(["test", "--release", "--package", "harness", "--test", "rows", "--", "the_engine_", "--nocapture"]);
+    work.run(command.env("DRAGOMAN_KVM_ROWS", "1"), TEST_LIMIT)?;
+    Ok(Outcome::Done(work.tested()))
+}
+
 pub fn same_bytes(work: &mut Work) -> Result<Outcome> {
     let differing = guests::compare_with_fresh(work.places)?;
     if !differing.is_empty() {
