@@ -5,6 +5,8 @@ mod halting;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod host;
 mod memory;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod other_host;
 mod rig;
 mod runner;
 mod stand;
@@ -16,9 +18,15 @@ mod template;
 use dragoman_accel::translate::Translator;
 use dragoman_accel::{Accelerator, interpret::Interpreter};
 use dragoman_frontend::model::CpuModel;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use host as here;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+use other_host as here;
 
 pub use delivery::{Delivered, below_stack, has_error_code, take_back};
 pub use halting::{Course, settled};
+use here::there_is_kvm;
+pub use here::{is_kvm_software, limited};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
 pub use runner::Runner;
@@ -64,51 +72,6 @@ pub const ENGINES: &[EngineEntry] = &[
     EngineEntry { name: "hybrid", about: "user mode in KVM whenever it can be, and translation of the rest", judged: Judged::Running,
                   make: here::hybrid },
 ];
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use host as here;
-
-/// What hosts of other kinds have of these.
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-mod here {
-    use dragoman_accel::Accelerator;
-
-    type Made = Result<Box<dyn Accelerator>, String>;
-
-    fn absent() -> Made {
-        Err("for x86-64 hosts with Linux only".into())
-    }
-
-    pub fn jit() -> Made {
-        absent()
-    }
-
-    pub fn kvm() -> Made {
-        absent()
-    }
-
-    pub fn hybrid() -> Made {
-        absent()
-    }
-
-    pub fn limited(model: dragoman_frontend::model::CpuModel) -> Result<dragoman_frontend::model::CpuModel, String> {
-        absent().map(|_| model)
-    }
-
-    pub fn is_kvm_software() -> bool {
-        false
-    }
-
-    pub fn there_is_kvm() -> Result<(), String> {
-        absent().map(drop)
-    }
-
-    pub const MOVING_IN_USER_MODE: [super::MakeEngine; 0] = [];
-    pub const MOVING_IN_KVM: [super::MakeEngine; 0] = [];
-}
-
-use here::there_is_kvm;
-pub use here::{is_kvm_software, limited};
 
 /// The engines that work on more than one instruction at a time, as they do when a machine runs.
 pub fn running_engines() -> Vec<Box<dyn Accelerator>> {

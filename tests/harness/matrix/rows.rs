@@ -14,6 +14,28 @@ use crate::{
 /// After how many rows others hear of it.
 const STRIDE: usize = 64;
 
+/// What judges an engine.
+enum EngineJudge<'a> {
+    InSteps(Judge<'a>),
+    Running(Box<RunningJudge<'a>>),
+}
+
+impl<'a> EngineJudge<'a> {
+    fn new(engine: &'a Engine) -> Result<Self, RigError> {
+        Ok(match engine.judged {
+            Judged::InSteps => Self::InSteps(Judge::new(&*engine.accelerator)),
+            Judged::Running => Self::Running(Box::new(RunningJudge::new(&*engine.accelerator)?)),
+        })
+    }
+
+    fn judge(&mut self, row: &Row) -> Result<Verdict, RigError> {
+        match self {
+            Self::InSteps(judge) => judge.judge(row),
+            Self::Running(judge) => judge.judge(row),
+        }
+    }
+}
+
 pub fn run(run: &mut Run<'_>, engines: &[Engine]) -> Result<(), RunError> {
     let options = run.options;
     let list: Vec<(Subject, &RowFile, usize, &Row)> = options
@@ -26,18 +48,9 @@ pub fn run(run: &mut Run<'_>, engines: &[Engine]) -> Result<(), RunError> {
     let total = list.len() * (engines.len() + usize::from(options.host));
     let mut done = 0;
     for engine in engines {
-        let mut judge: Box<dyn FnMut(&Row) -> Result<Verdict, RigError>> = match engine.judged {
-            Judged::InSteps => {
-                let mut judge = Judge::new(&*engine.accelerator);
-                Box::new(move |row| judge.judge(row))
-            }
-            Judged::Running => {
-                let mut judge = RunningJudge::new(&*engine.accelerator)?;
-                Box::new(move |row| judge.judge(row))
-            }
-        };
+        let mut judge = EngineJudge::new(engine)?;
         for (subject, file, line, row) in &list {
-            let verdict = judge(row)?;
+            let verdict = judge.judge(row)?;
             count(run, subject, engine.name, (file, *line, row), verdict);
             next(run, &mut done, total)?;
         }
