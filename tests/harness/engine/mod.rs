@@ -25,7 +25,6 @@ use other_host as here;
 
 pub use delivery::{Delivered, below_stack, has_error_code, take_back};
 pub use halting::{Course, settled};
-use here::there_is_kvm;
 pub use here::{is_kvm_software, limited};
 pub use memory::Memory;
 pub use rig::{Finish, Rig, RigError};
@@ -96,7 +95,7 @@ pub const MOVING: &[MakeEngine] = &[
 /// it cannot write the second.
 pub fn moving_with_kvm(model: CpuModel) -> (Vec<MakeEngine>, CpuModel) {
     let mut engines = MOVING.to_vec();
-    match there_is_kvm().and_then(|()| limited(model.clone())) {
+    match here::there_is_kvm().and_then(|()| limited(model.clone())) {
         Ok(limited) => {
             engines.extend(here::MOVING_IN_USER_MODE);
             if is_kvm_software() {

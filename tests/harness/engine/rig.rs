@@ -137,6 +137,10 @@ impl Rig {
                 if let Some(finish) = self.step(mode, start, &mut state, &below_stack)? {
                     return Ok(finish);
                 }
+                // The next step would wait for an interrupt, which never comes.
+                if state.events.activity == Activity::Halted {
+                    return Ok(Finish { state, end: End::Done, delivered: None });
+                }
                 if !is_repeated || state.rip != at {
                     break;
                 }
