@@ -18,7 +18,7 @@ use dragoman_state::{
 use crate::{AccelError, Accelerator, CpuBus, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle, World};
 
 /// Where the code is.
-const CODE: GuestPhys = GuestPhys(0x1_0000);
+pub(crate) const CODE: GuestPhys = GuestPhys(0x1_0000);
 /// Memory for whatever the code does.
 pub(crate) const DATA: GuestPhys = GuestPhys(0x1_1000);
 const TABLES: [GuestPhys; 3] = [GuestPhys(0x1000), GuestPhys(0x2000), GuestPhys(0x3000)];
@@ -57,12 +57,22 @@ impl TinyGuest {
 
     /// Runs the code in `ring` from its beginning, with `registers`: RAX, RCX, RDX, RBX.
     pub fn run(&mut self, ring: u8, registers: [u64; 4], stop: &StopToken) -> Result<ExitReason, AccelError> {
+        self.run_from(&self.start(ring, registers), stop)
+    }
+
+    /// The state that such a run begins with.
+    pub fn start(&self, ring: u8, registers: [u64; 4]) -> VcpuState {
         let mut state = start(&self.model, ring);
         state.tsc_offset = self.tsc_offset;
         for (n, value) in registers.into_iter().enumerate() {
             state.gpr[Gpr(n as u8)] = value;
         }
-        self.vcpu.load(&state)?;
+        state
+    }
+
+    /// Runs from `state` on.
+    pub fn run_from(&mut self, state: &VcpuState, stop: &StopToken) -> Result<ExitReason, AccelError> {
+        self.vcpu.load(state)?;
         self.vcpu.run(stop)
     }
 
@@ -108,8 +118,10 @@ fn start(model: &CpuModel, ring: u8) -> VcpuState {
     state.cr0 = Cr0::PE | Cr0::ET | Cr0::NE | Cr0::WP | Cr0::PG;
     state.cr3 = TABLES[0].0;
     state.cr4 = Cr4::PAE | Cr4::OSFXSR;
-    state.efer = Efer::LME | Efer::LMA;
-    (state.rip, state.rflags, state.gpr[Gpr::RSP]) = (CODE.0, RFlags::FIXED, CODE.0);
+    state.efer = Efer::LME | Efer::LMA | Efer::SCE;
+    // As systems have it in ring 3; nobody interrupts.
+    let flags = if ring == 3 { RFlags::FIXED | RFlags::IF } else { RFlags::FIXED };
+    (state.rip, state.rflags, state.gpr[Gpr::RSP]) = (CODE.0, flags, CODE.0);
     state
 }
 

@@ -4,6 +4,7 @@
 //! Today that is KVM (`kvm/ring3`), on hosts whose KVM is slow or wrong in kernel mode; a runner that needs no KVM has the same
 //! seam to fit.
 
+mod elsewhere;
 mod policy;
 mod vcpu;
 
@@ -18,6 +19,7 @@ use crate::{
     kvm::{Kvm, KvmError},
     translate::{Settings, Translator},
 };
+pub(crate) use elsewhere::Elsewhere;
 use vcpu::HybridVcpu;
 
 /// Somewhere else than the translator where a processor's user mode can run.

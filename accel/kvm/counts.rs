@@ -18,6 +18,10 @@ pub(super) struct Counts {
     pub other_exits: u64,
     pub refused_states: u64,
     pub given_up: u64,
+    /// What of the guest came out because ring 3 is not KVM's: events that its kernel met, ways to ring 3, and ring 3 itself.
+    pub events: u64,
+    pub returns: u64,
+    pub user_unseen: u64,
 }
 
 impl Counts {
@@ -39,6 +43,9 @@ impl Counts {
             ("refused states", self.refused_states),
             ("interpreted", interpreted),
             ("given up", self.given_up),
+            ("events", self.events),
+            ("returns to user mode", self.returns),
+            ("user mode unseen", self.user_unseen),
         ]
     }
 }

@@ -26,7 +26,7 @@ use super::{
     host_vcpu::{HostVcpu, READ, WRITE, io_error, number},
     state::{
         Extent,
-        msrs::{REGISTERS, Register, VIEWS},
+        msrs::{REGISTERS, Register, SYSTEM_CALLS, VIEWS},
     },
 };
 
@@ -59,6 +59,8 @@ pub(super) struct Machine {
     msrs: Vec<Register>,
     /// The host's processor virtualises; it is not software that does.
     pub is_hardware: bool,
+    /// KVM runs ring 3 as it should. Where it does not, nothing that happens there may lead to ring 3.
+    pub runs_user: bool,
     /// How KVM says that the host's processor speculates: IA32_ARCH_CAPABILITIES.
     speculation: u64,
     /// Whether KVM logs which pages are written.
@@ -70,13 +72,13 @@ impl Machine {
     /// A machine whose memory is `ram`.
     pub fn new(ram: Arc<GuestRam>) -> Result<Self, KvmError> {
         let supported = Device::open()?.supported()?.seen();
-        Self::of(ram, supported)
+        Self::of(ram, supported, true)
     }
 
-    /// The same, whose processors can be what is `supported`.
-    pub fn of(ram: Arc<GuestRam>, supported: Supported) -> Result<Self, KvmError> {
-        let machine = Self::without_memory(ram, supported)?;
-        machine.map_all(false)?;
+    /// The same, whose processors can be what is `supported`, and in which ring 3 runs or not.
+    pub fn of(ram: Arc<GuestRam>, supported: Supported, runs_user: bool) -> Result<Self, KvmError> {
+        let machine = Self::without_memory(ram, supported, runs_user)?;
+        machine.map_all(!runs_user)?;
         Ok(machine)
     }
 
@@ -84,7 +86,7 @@ impl Machine {
     /// noted once until it is taken off ([`Machine::take_off_log`]). All are noted at first.
     pub fn with_private(ram: Arc<GuestRam>, at: GuestPhys, memory: Arc<GuestRam>) -> Result<Self, KvmError> {
         const ENABLE_AND_INITIALLY_SET: u64 = 3;
-        let mut machine = Self::without_memory(ram, Device::open()?.supported()?.seen())?;
+        let mut machine = Self::without_memory(ram, Device::open()?.supported()?.seen(), true)?;
         let by_hand = kvm_enable_cap {
             cap: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
             args: [ENABLE_AND_INITIALLY_SET, 0, 0, 0],
@@ -97,17 +99,19 @@ impl Machine {
         Ok(machine)
     }
 
-    fn without_memory(ram: Arc<GuestRam>, supported: Supported) -> Result<Self, KvmError> {
+    fn without_memory(ram: Arc<GuestRam>, supported: Supported, runs_user: bool) -> Result<Self, KvmError> {
         let device = Device::open()?;
         let vm = device.kvm.create_vm().map_err(io_error).map_err(|error| KvmError::of("it makes no machine", error))?;
         let slots = ram.slots().map(|(at, length, is_writable)| Slot { at, length, is_writable }).collect();
         let known = device.kvm.get_msr_index_list().map_err(io_error);
         let known = known.map_err(|error| KvmError::of("it does not list its model-specific registers", error))?;
-        let msrs = REGISTERS.iter().copied().filter(|(index, _)| known.as_slice().contains(index)).collect();
+        let is_there = |index: &u32| known.as_slice().contains(index) && (runs_user || !SYSTEM_CALLS.contains(index));
+        let msrs = REGISTERS.iter().copied().filter(|(index, _)| is_there(index)).collect();
         let is_hardware = has_virtualisation();
         let speculation = device.speculation();
-        let is_logging = Mutex::new(false);
-        let machine = Self { device, vm, ram, slots, supported, msrs, is_hardware, speculation, is_logging, private: None };
+        let is_logging = Mutex::new(!runs_user);
+        let machine =
+            Self { device, vm, ram, slots, supported, msrs, is_hardware, runs_user, speculation, is_logging, private: None };
         machine.set_up()?;
         Ok(machine)
     }
@@ -175,7 +179,7 @@ impl Machine {
         }
     }
 
-    /// Takes the memory of a machine with private memory away and gives it again, so that KVM forgets all that it knows of it.
+    /// Takes the memory of a machine that logs writes away and gives it again, so that KVM forgets all that it knows of it.
     pub fn map_anew(&self) -> Result<(), KvmError> {
         for (number, slot) in self.slots.iter().enumerate() {
             self.map(number, slot.at, 0, self.ram.host_page(slot.at), 0)?;
@@ -228,7 +232,7 @@ impl Machine {
     }
 
     /// Tells the tracker of the pages that the guest wrote in KVM since it was last told, where writes are being logged; and has
-    /// KVM log them as long as they are. To be called before the guest runs there and after.
+    /// KVM log them as long as they are, and always where page tables are read by who runs user mode. To be called before the guest runs there and after.
     pub fn follow_log(&self) -> Result<(), KvmError> {
         let tracker = self.ram.tracker();
         let mut is_logging = self.is_logging.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,8 +241,9 @@ impl Machine {
                 logged_pages(at, &words).for_each(|page| _ = tracker.written(page, PAGE_SIZE));
             }
         }
-        if *is_logging != tracker.is_logging() {
-            *is_logging = tracker.is_logging();
+        let must_log = tracker.is_logging() || !self.runs_user;
+        if *is_logging != must_log {
+            *is_logging = must_log;
             self.map_all(*is_logging)?;
         }
         Ok(())
@@ -272,6 +277,7 @@ impl Machine {
             image: self.supported.layout(model),
             has_xcrs: model.has(Feature::Xsave),
             has_sregs2: self.device.has_sregs2,
+            runs_user: self.runs_user,
         };
         Ok((vcpu, extent))
     }

@@ -20,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod user;
 mod vcpu;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -50,7 +51,7 @@ pub struct Kvm {
     /// By the world that its processors are in, which is their machine's.
     machines: Mutex<Vec<(Weak<World>, Weak<Machine>)>>,
     settings: Settings,
-    /// What KVM says of its processors is believed, without asking a guest.
+    /// What KVM says of its processors is believed, and that they run user mode, without asking a guest.
     believes: bool,
 }
 
@@ -108,7 +109,12 @@ impl Kvm {
             return Ok(machine);
         }
         let ram = context.ram.clone();
-        let machine = if self.believes { Machine::of(ram, Device::open()?.supported()?)? } else { Machine::new(ram)? };
+        let supported = Device::open()?.supported()?;
+        // Where each step is to be KVM's, all is.
+        let machine = match self.believes {
+            true => Machine::of(ram, supported, true)?,
+            false => Machine::of(ram, supported.seen(), self.settings.steps || Self::runs_user())?,
+        };
         let machine = Arc::new(machine);
         known.push((Arc::downgrade(&context.world), Arc::downgrade(&machine)));
         Ok(machine)

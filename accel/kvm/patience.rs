@@ -47,11 +47,15 @@ impl Patience {
         self.give_up_after(self.entered.elapsed())
     }
 
+    /// The guest is here already: how many instructions may be interpreted before it goes into KVM, for no more than the way costs.
+    pub fn once(&self) -> u64 {
+        (self.way.as_micros() as u64).saturating_mul(RATE).max(SHORTEST)
+    }
+
     fn give_up_after(&mut self, stay: Duration) -> u64 {
         // What the guest runs in KVM for less than the way takes is not worth the way.
         self.doublings = if stay > self.way { 0 } else { self.doublings + 1 };
-        let once = (self.way.as_micros() as u64).saturating_mul(RATE).max(SHORTEST);
-        once.saturating_mul(1 << self.doublings.min(16)).min(LONGEST)
+        self.once().saturating_mul(1 << self.doublings.min(16)).min(LONGEST)
     }
 }
 

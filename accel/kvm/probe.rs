@@ -2,20 +2,20 @@
 
 use std::{
     fs, io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use dragoman_devices::memory::{GuestRam, MemoryError, SMALLEST};
 use dragoman_frontend::model::{CpuModel, Feature};
-use dragoman_state::VcpuId;
+use dragoman_state::{Gpr, VcpuId};
 
 use super::{
     Kvm, KvmError,
     device::{Device, has_virtualisation, is_guest},
     machine::Machine,
 };
-use crate::{AccelError, Speed, measure};
+use crate::{AccelError, Speed, StopToken, measure, tiny::TinyGuest};
 
 /// What a KVM runs guests by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ const DEVICE: &str = "device";
 const OPEN: &str = "open";
 const MACHINE: &str = "machine";
 const PROCESSOR: &str = "processor";
+const USER: &str = "user";
 const RUN: &str = "run";
 
 impl Report {
@@ -80,13 +81,33 @@ impl Kvm {
         machine.create_vcpu(VcpuId(0), &model).map(drop)
     }
 
+    /// Whether KVM runs user mode as a processor does: whether a SYSCALL of ring 3 gets to ring 0, which a guest of a few instructions
+    /// finds out where KVM is software.
+    pub fn runs_user() -> bool {
+        static RUNS: OnceLock<bool> = OnceLock::new();
+        *RUNS.get_or_init(|| has_virtualisation() || Self::calls_system().unwrap_or(false))
+    }
+
+    /// Has ring 3 make a SYSCALL, and code behind it say by CS in which ring it is.
+    fn calls_system() -> Result<bool, AccelError> {
+        /// `syscall`; `mov eax, cs`, `ud2`.
+        const CODE: [u8; 6] = [0x0f, 0x05, 0x8c, 0xc8, 0x0f, 0x0b];
+        const KERNEL: u64 = 0x8;
+        let model = Self::clocked(CpuModel::newest_within(Device::open()?.supported()?.features()))?;
+        let mut guest = TinyGuest::new(&Self::believing(), &model, &CODE)?;
+        let mut state = guest.start(3, [3, 0, 0, 0]);
+        (state.msrs.star, state.msrs.lstar) = (KERNEL << 32, state.rip + 2);
+        guest.run_from(&state, &StopToken::new())?;
+        Ok(guest.vcpu.save()?.gpr[Gpr::RAX] == KERNEL)
+    }
+
     /// Tries KVM out, for `limit` at most.
     pub fn probe(limit: Duration) -> Report {
         let mut report = Report { steps: Vec::new(), kind: kind(), speed: None };
         let failed = report.go(limit).err();
         if let Some((name, error)) = failed {
             report.steps.push(Step { name, found: Some(Err(error)) });
-            for later in [OPEN, MACHINE, PROCESSOR, RUN] {
+            for later in [OPEN, MACHINE, PROCESSOR, USER, RUN] {
                 if report.steps.iter().all(|step| step.name != later) {
                     report.steps.push(Step { name: later, found: None });
                 }
@@ -127,6 +148,11 @@ impl Report {
         let lacks = if missing.is_empty() { String::new() } else { format!(", without {}", missing.join(", ")) };
         self.pass(PROCESSOR, format!("{}{lacks}", model.name()));
         drop(machine);
+        let user = match Kvm::runs_user() {
+            true => "SYSCALL leads to ring 0",
+            false => "SYSCALL of ring 3 does not lead to ring 0: --accel kvm runs user mode in a machine of its own",
+        };
+        self.pass(USER, user.into());
         let left = limit.saturating_sub(began.elapsed()) / 2;
         let speed = measure(&Kvm::default(), &model, left).map_err(|error| (RUN, error))?;
         self.speed = Some(speed);

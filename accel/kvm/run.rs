@@ -29,7 +29,7 @@ impl KvmVcpu {
         self.machine.follow_log()?;
         loop {
             if !self.is_away {
-                if let Some(reason) = self.run_here(stop) {
+                if let Some(reason) = self.run_here(stop)? {
                     return Ok(reason);
                 }
                 if let Err(error) = self.put() {
@@ -46,6 +46,11 @@ impl KvmVcpu {
             if !self.is_away {
                 continue;
             }
+            if self.has_delivery() {
+                self.take()?;
+                self.owed = self.patience.once();
+                continue;
+            }
             match self.enter() {
                 Ok(exit) => self.answer(exit)?,
                 Err(error) => {
@@ -57,36 +62,49 @@ impl KvmVcpu {
     }
 
     /// Does what comes before the next instruction, and interprets what is owed. Afterwards the state can go into KVM.
-    fn run_here(&mut self, stop: &StopToken) -> Option<ExitReason> {
+    fn run_here(&mut self, stop: &StopToken) -> Result<Option<ExitReason>, KvmError> {
         if let Some(end) = self.inner.shutdown.take() {
-            return Some(ExitReason::TripleFault(end));
+            return Ok(Some(ExitReason::TripleFault(end)));
         }
         if self.has_given_up {
-            return Some(self.inner.run_until_stopped(stop));
+            return Ok(Some(self.inner.run_until_stopped(stop)));
         }
         if !self.inner.cpu.context.world.is_single() {
             self.forget_code();
         }
         let mut left = std::mem::take(&mut self.owed);
-        while left > 0 {
-            let (limit, before) = (usize::try_from(left).unwrap_or(usize::MAX), self.inner.instructions);
-            if let Some(reason) = self.inner.round(stop, &mut |vcpu| vcpu.run_block(limit)) {
-                return Some(reason);
+        loop {
+            if left == 0 && self.can_go() {
+                if let Some(reason) = self.inner.attend(stop, false) {
+                    return Ok(Some(reason));
+                }
+                if self.can_go() {
+                    return Ok(None);
+                }
+            }
+            let before = self.inner.instructions;
+            let was_user = self.inner.cpu.state.cpl() == 3;
+            let reason = match &mut self.user {
+                Some(user) if was_user && left == 0 => {
+                    // What the kernel did to page tables in KVM.
+                    if std::mem::take(&mut self.has_written) || !self.inner.cpu.context.world.is_single() {
+                        self.machine.follow_log()?;
+                    }
+                    self.inner.round(stop, &mut |vcpu| user.run(vcpu))
+                }
+                _ => {
+                    let limit = if left == 0 { NO_LIMIT } else { usize::try_from(left).unwrap_or(NO_LIMIT) };
+                    self.inner.round(stop, &mut |vcpu| vcpu.run_block(limit))
+                }
+            };
+            if reason.is_some() {
+                return Ok(reason);
             }
             // That a fault was delivered is going on, too.
             left = left.saturating_sub((self.inner.instructions - before).max(1));
-        }
-        loop {
-            if let Some(reason) = self.inner.attend(stop, false) {
-                return Some(reason);
-            }
-            if self.can_go() {
-                return None;
-            }
-            while !self.can_go() {
-                if let Some(reason) = self.inner.round(stop, &mut |vcpu| vcpu.run_block(NO_LIMIT)) {
-                    return Some(reason);
-                }
+            if let Some(user) = &mut self.user {
+                let more = user.follow(was_user, self.patience.once(), &mut self.inner.cpu);
+                left = if user.has_looked(&self.inner.cpu) { 0 } else { left.max(more) };
             }
         }
     }
@@ -124,6 +142,7 @@ impl KvmVcpu {
         self.inner.cpu.publish_deadline();
         self.forget_held();
         self.counts.entries = entry;
+        self.has_written = true;
         if !self.is_unfinished {
             self.patience.enter();
         }
@@ -151,11 +170,13 @@ impl KvmVcpu {
     /// Has the guest take what waits for it and is let in, and KVM say when the rest is.
     fn offer_interrupts(&mut self) -> std::io::Result<()> {
         let cpu = &mut self.inner.cpu;
-        if cpu.state.events.nmi_pending {
+        // What is to be delivered here waits for KVM to come out.
+        let delivers = self.user.is_none();
+        if delivers && cpu.state.events.nmi_pending {
             self.vcpu.fd.nmi().map_err(super::host_vcpu::io_error)?;
             cpu.state.events.nmi_pending = false;
         }
-        if self.can_interrupt && cpu.has_interrupt() {
+        if delivers && self.can_interrupt && cpu.has_interrupt() {
             if let Some(vector) = cpu.acknowledge_interrupt() {
                 self.vcpu.interrupt(vector)?;
                 self.counts.interrupts += 1;
@@ -196,6 +217,10 @@ impl KvmVcpu {
                 self.counts.no_entries += 1;
                 self.interpret_for_a_while()?;
             }
+            Exit::Debug if self.user.is_some() => {
+                self.counts.returns += 1;
+                self.interpret_for_a_while()?;
+            }
             Exit::Debug | Exit::Other(_) => {
                 debug!("left with {exit:?}");
                 self.counts.other_exits += 1;
@@ -220,10 +245,13 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// The guest shut down, as KVM says. Its last instruction is executed again here, where it is seen why: the report is that of
+    /// The guest shut down, as KVM says; or is about to do what is not done in KVM. Its last instruction is executed again here, where it is seen why: the report is that of
     /// every engine. What does not shut down here was KVM's doing, and goes on.
     fn shut_down(&mut self) -> Result<(), KvmError> {
-        self.counts.shutdowns += 1;
+        match self.user {
+            Some(_) => self.counts.events += 1,
+            None => self.counts.shutdowns += 1,
+        }
         self.take_before_delivery()?;
         self.owed = self.patience.give_up();
         let state = &self.inner.cpu.state;

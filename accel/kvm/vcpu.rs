@@ -15,8 +15,10 @@ use super::{
     host_vcpu::HostVcpu,
     machine::Machine,
     patience::Patience,
+    ring3::take_back_system_call,
     state::{Extent, Held},
     time::TimeStamp,
+    user::{Both, UserMode},
 };
 use crate::{
     AccelError, ExitReason, StopToken, Vcpu, VcpuContext, VcpuHandle,
@@ -51,6 +53,10 @@ pub(super) struct KvmVcpu {
     /// KVM does not run this guest any more.
     pub(super) has_given_up: bool,
     pub(super) settings: Settings,
+    /// Where KVM does not run user mode as it should.
+    pub(super) user: Option<UserMode>,
+    /// The guest ran in KVM since its log of written pages was read.
+    pub(super) has_written: bool,
 }
 
 impl KvmVcpu {
@@ -75,7 +81,12 @@ impl KvmVcpu {
             counts: Counts::default(),
             has_given_up: false,
             settings,
+            user: None,
+            has_written: false,
         };
+        if !kvm.machine.runs_user {
+            kvm.user = Some(UserMode::new(&mut kvm.inner.cpu, &kvm.vcpu)?);
+        }
         kvm.held.put(&mut kvm.vcpu, &kvm.extent, &kvm.inner.cpu.state)?;
         Ok(kvm)
     }
@@ -90,7 +101,8 @@ impl KvmVcpu {
     pub(super) fn can_go(&self) -> bool {
         let state = &self.inner.cpu.state;
         let is_idle = state.events.activity == Activity::Running && state.events.pending_debug.is_empty();
-        is_idle && (self.machine.is_hardware || state.is_64bit() && !state.dr7.has_any())
+        let is_kept = self.user.is_some() && UserMode::keeps(state);
+        is_idle && !is_kept && (self.machine.is_hardware || state.is_64bit() && !state.dr7.has_any())
     }
 
     /// Puts the state into KVM.
@@ -98,13 +110,16 @@ impl KvmVcpu {
         let began = Instant::now();
         self.inner.cpu.store_flags();
         self.held.put(&mut self.vcpu, &self.extent, &self.inner.cpu.state)?;
+        if let Some(user) = &mut self.user {
+            user.watch_returns(&self.vcpu)?;
+        }
         self.counts.moves += 1;
         self.patience.go(began.elapsed());
         // What comes there is not noted.
         self.inner.cpu.branches.forget();
         self.inner.cpu.last_exception = None;
         // KVM has it now, and tells when the guest took it.
-        self.inner.cpu.state.events.nmi_pending = false;
+        self.inner.cpu.state.events.nmi_pending &= self.user.is_some();
         self.is_away = true;
         let state = &self.inner.cpu.state;
         self.can_interrupt = state.rflags.contains(RFlags::IF) && state.events.shadow == InterruptShadow::None;
@@ -143,7 +158,25 @@ impl KvmVcpu {
         cpu.must_attend = true;
         self.forget_code();
         self.patience.go(began.elapsed());
+        if self.user.is_some() && self.inner.cpu.state.cpl() == 3 {
+            self.leave_user()?;
+        }
         Ok(event)
+    }
+
+    /// The guest is in ring 3, where KVM was not to come. From then on it knows no more of page tables, which others change too.
+    fn leave_user(&mut self) -> Result<(), KvmError> {
+        self.counts.user_unseen += 1;
+        take_back_system_call(&mut self.inner.cpu);
+        self.machine.follow_log()?;
+        if self.inner.cpu.context.world.is_single() { self.machine.map_anew() } else { Ok(()) }
+    }
+
+    /// Whether something is to be delivered that KVM is not to deliver.
+    pub(super) fn has_delivery(&mut self) -> bool {
+        let cpu = &mut self.inner.cpu;
+        let has_nmi = cpu.state.events.nmi_pending && !cpu.state.events.nmi_blocked;
+        self.user.is_some() && (has_nmi || self.can_interrupt && cpu.has_interrupt())
     }
 
     /// Brings to its end what the guest was left for.
@@ -192,7 +225,11 @@ impl KvmVcpu {
     /// Runs `work` as one of the processors of the world; afterwards the state is here.
     fn in_world(&mut self, work: impl FnOnce(&mut Self) -> Result<ExitReason, KvmError>) -> Result<ExitReason, AccelError> {
         let (world, inbox) = (self.inner.cpu.context.world.clone(), self.inner.cpu.inbox.clone());
-        let caller: Arc<dyn Caller> = self.vcpu.kick().clone();
+        let kick: Arc<dyn Caller> = self.vcpu.kick().clone();
+        let caller = match self.user.as_ref().and_then(UserMode::caller) {
+            Some(other) => Arc::new(Both(kick, other)),
+            None => kick,
+        };
         inbox.set_caller(Some(caller));
         world.enter();
         let reason = work(self);
@@ -219,7 +256,11 @@ impl Vcpu for KvmVcpu {
         if !self.settings.steps {
             return self.inner.step();
         }
-        self.in_world(Self::step_in_kvm)
+        let reason = self.in_world(Self::step_in_kvm);
+        if let Some(user) = &mut self.user {
+            user.forget_told();
+        }
+        reason
     }
 
     fn save(&mut self) -> Result<VcpuState, AccelError> {
@@ -236,7 +277,8 @@ impl Vcpu for KvmVcpu {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.counts.named(self.inner.instructions)
+        let user = self.user.iter().flat_map(UserMode::counters);
+        self.counts.named(self.inner.instructions).into_iter().chain(user).collect()
     }
 
     fn trace(&self) -> Trace {

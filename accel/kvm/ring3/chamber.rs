@@ -54,7 +54,7 @@ const STUB: u64 = 8;
 /// Where the code that makes KVM look again is, behind the stubs.
 const LOOK_AGAIN: u64 = 256 * STUB;
 /// Where SYSCALL goes: nowhere.
-pub(super) const NOWHERE: u64 = BASE + 0x10_0000;
+pub(in crate::kvm) const NOWHERE: u64 = BASE + 0x10_0000;
 /// How many tables one list holds.
 pub(super) const LONGEST_LIST: usize = PAGE_SIZE as usize / 8 - 1;
 

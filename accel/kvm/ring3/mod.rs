@@ -28,7 +28,11 @@ use super::{
     exit::Exit,
     host_vcpu::{HostVcpu, io_error},
     machine::Machine,
-    state::{Extent, Held, get_system, registers, system},
+    state::{
+        Extent, Held, get_system,
+        msrs::{FMASK, LSTAR},
+        registers, system,
+    },
     time::TimeStamp,
 };
 use crate::{
@@ -36,14 +40,13 @@ use crate::{
     inbox::Caller,
     interpret::processor::Processor,
 };
-use chamber::{COPIES, Chamber, DESCRIPTORS, LARGEST, LARGEST_BY_2_MIB, LONGEST_LIST, NOWHERE, PLACE, PORT, Pushed};
+pub(super) use chamber::NOWHERE;
+use chamber::{COPIES, Chamber, DESCRIPTORS, LARGEST, LARGEST_BY_2_MIB, LONGEST_LIST, PLACE, PORT, Pushed};
 use code::CodePages;
 use tables::{Memory, PageTables};
 
 const STAR: u32 = 0xc000_0081;
-const LSTAR: u32 = 0xc000_0082;
 const CSTAR: u32 = 0xc000_0083;
-const FMASK: u32 = 0xc000_0084;
 const PLATFORM_INFO: u32 = 0xce;
 const CPUID_FAULTS: u64 = 1 << 31;
 const MISC_FEATURES_ENABLES: u32 = 0x140;
@@ -310,22 +313,11 @@ impl Ring3 {
         let inbox = cpu.inbox.clone();
         let exit = self.vcpu.enter(|| inbox.has_any());
         let must_execute = self.finish(exit, cpu, &tracker)?;
-        if cpu.state.rip == NOWHERE {
-            Self::take_back_system_call(cpu);
-        }
+        take_back_system_call(cpu);
         cpu.load_flags();
         cpu.derive();
         cpu.must_attend |= !cpu.state.events.pending_debug.is_empty();
         Ok(if must_execute { Back::Instruction } else { Back::Called })
-    }
-
-    /// There are KVMs that go where SYSCALL leads, though it is off.
-    fn take_back_system_call(cpu: &mut Processor) {
-        const SYSCALL: u64 = 0x050f;
-        let at = cpu.state.gpr[Gpr::RCX].wrapping_sub(2);
-        if cpu.read(GuestVirt(at), Width::Word, Privilege::User) == Ok(SYSCALL) {
-            cpu.state.rip = at;
-        }
     }
 
     fn finish(&mut self, exit: std::io::Result<Exit>, cpu: &mut Processor, tracker: &PageTracker) -> Result<bool, KvmError> {
@@ -360,6 +352,16 @@ impl Ring3 {
             }
         }
         Ok(())
+    }
+}
+
+/// Ring 3 is at [`NOWHERE`], where a SYSCALL led that is not to be: it is about to make it. There are KVMs that go where it leads
+/// though it is off, and are in ring 3 there.
+pub(super) fn take_back_system_call(cpu: &mut Processor) {
+    const SYSCALL: u64 = 0x050f;
+    let at = cpu.state.gpr[Gpr::RCX].wrapping_sub(2);
+    if cpu.state.rip == NOWHERE && cpu.read(GuestVirt(at), Width::Word, Privilege::User) == Ok(SYSCALL) {
+        cpu.state.rip = at;
     }
 }
 

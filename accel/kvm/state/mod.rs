@@ -35,6 +35,8 @@ pub struct Extent {
     pub has_xcrs: bool,
     /// Page-directory pointers can be told.
     pub has_sregs2: bool,
+    /// KVM may deliver events and run ring 3; where not, it is shown no descriptor tables.
+    pub runs_user: bool,
 }
 
 /// What KVM holds, as far as it is known: only what differs is moved.
@@ -63,7 +65,10 @@ impl Held {
     pub(super) fn put(&mut self, vcpu: &mut HostVcpu, extent: &Extent, state: &VcpuState) -> Result<(), KvmError> {
         // Without a local APIC in the kernel, this is where KVM takes it from.
         vcpu.fd.get_kvm_run().cr8 = u64::from(state.lapic.task_priority >> 4);
-        let sregs = system::to_kvm(state);
+        let mut sregs = system::to_kvm(state);
+        if !extent.runs_user {
+            system::hide_tables(&mut sregs);
+        }
         if self.sregs != Some(sregs) {
             self.put_system(vcpu, extent, &sregs)?;
         }
@@ -88,7 +93,8 @@ impl Held {
             }
             self.msrs = Some(entries);
         }
-        let events = events::to_kvm(state);
+        let mut events = events::to_kvm(state);
+        events.nmi.pending &= u8::from(extent.runs_user);
         if self.events != Some(events) {
             vcpu.fd.set_vcpu_events(&events).map_err(io_error).map_err(rejected("pending events"))?;
             self.events = Some(events);
@@ -157,7 +163,11 @@ impl Held {
         let regs = vcpu.fd.get_regs().map_err(io_error).map_err(failed)?;
         registers::from_kvm(&regs, state);
         let sregs = get_system(vcpu, extent).map_err(failed)?;
+        let tables = [state.gdtr, state.idtr];
         system::from_kvm(&sregs, state);
+        if !extent.runs_user {
+            system::find_tables(tables, state);
+        }
         if extent.has_xcrs {
             let xcrs = vcpu.fd.get_xcrs().map_err(io_error).map_err(failed)?;
             state.xcr0 = Xcr0::from_bits_retain(xcrs.xcrs[0].value);

@@ -3,6 +3,10 @@
 use dragoman_state::Msrs;
 use kvm_bindings::kvm_msr_entry;
 
+/// Where SYSCALL leads, and the flags that it masks.
+pub const LSTAR: u32 = 0xc000_0082;
+pub const FMASK: u32 = 0xc000_0084;
+
 /// One of them: its number, and where the state has it.
 pub type Register = (u32, fn(&mut Msrs) -> &mut u64);
 
@@ -15,15 +19,18 @@ pub const REGISTERS: &[Register] = &[
     (0x1d9, |msrs| &mut msrs.debugctl),
     (0x277, |msrs| &mut msrs.pat),
     (0xc000_0081, |msrs| &mut msrs.star),
-    (0xc000_0082, |msrs| &mut msrs.lstar),
+    (LSTAR, |msrs| &mut msrs.lstar),
     (0xc000_0083, |msrs| &mut msrs.cstar),
-    (0xc000_0084, |msrs| &mut msrs.fmask),
+    (FMASK, |msrs| &mut msrs.fmask),
     (0xc000_0102, |msrs| &mut msrs.kernel_gs_base),
     (0xc000_0103, |msrs| &mut msrs.tsc_aux),
 ];
 
 /// Those that are views of something that is moved with something else: EFER, and the bases of FS and GS.
 pub const VIEWS: &[u32] = &[0xc000_0080, 0xc000_0100, 0xc000_0101];
+
+/// Those that say where SYSCALL leads, and what it masks.
+pub const SYSTEM_CALLS: [u32; 2] = [LSTAR, FMASK];
 
 /// The values of `registers`.
 pub fn to_kvm(msrs: &Msrs, registers: &[Register]) -> Vec<kvm_msr_entry> {

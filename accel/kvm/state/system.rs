@@ -56,6 +56,21 @@ pub fn from_kvm(sregs: &kvm_sregs2, state: &mut VcpuState) {
     }
 }
 
+/// Hides the descriptor tables: whatever needs one ends in a shutdown, with the state as it was.
+pub fn hide_tables(sregs: &mut kvm_sregs2) {
+    (sregs.gdt.limit, sregs.idt.limit) = (0, 0);
+}
+
+/// Undoes that in a `state` out of KVM, given the registers of GDT and IDT before: what was hidden is as it was, and what the guest
+/// loaded meanwhile is as it says.
+pub fn find_tables(before: [TableRegister; 2], state: &mut VcpuState) {
+    for (now, before) in [&mut state.gdtr, &mut state.idtr].into_iter().zip(before) {
+        if now.limit == 0 && now.base == before.base {
+            *now = before;
+        }
+    }
+}
+
 /// Whether paging is with page-directory pointers that the processor keeps.
 fn has_page_directory_pointers(state: &VcpuState) -> bool {
     state.cr0.contains(Cr0::PG) && state.cr4.contains(Cr4::PAE) && !state.efer.contains(Efer::LMA)

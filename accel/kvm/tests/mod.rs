@@ -1,5 +1,7 @@
 //! The engine, where there is a KVM: small guests, and what other threads say to them.
 
+mod user;
+
 use std::{
     thread,
     time::{Duration, Instant},
