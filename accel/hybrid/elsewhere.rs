@@ -94,14 +94,14 @@ impl Elsewhere {
         if cpu.view != ViewIndex::User || cpu.frame.user_elsewhere == 0 || !runner.can_run(cpu) {
             return None;
         }
-        let start = Instant::now();
+        let (start, faults) = (Instant::now(), runner.page_faults());
         let back = runner.run(cpu);
-        let time = start.elapsed();
+        let (time, faults) = (start.elapsed(), runner.page_faults().saturating_sub(faults));
         self.counts.runs += 1;
         self.counts.nanoseconds += time.as_nanos() as u64;
         match back {
             Ok(back) => {
-                if !self.always && self.policy.ran(space, time) {
+                if !self.always && self.policy.ran(space, time, faults) {
                     self.counts.moved_back += 1;
                     cpu.spaces_elsewhere.retain(|known| *known != space);
                     cpu.derive();

@@ -34,6 +34,9 @@ pub(crate) trait UserRunner: Send {
     /// After an error it is as it was, or at such a boundary further on, and the runner is not to be used any more.
     fn run(&mut self, cpu: &mut Processor) -> Result<Back, KvmError>;
 
+    /// How often user mode was held up there by a page that was not known yet, in all; zero where that is not counted.
+    fn page_faults(&self) -> u64;
+
     /// What it has counted, and under which names.
     fn counters(&self) -> Vec<(&'static str, u64)>;
 }

@@ -15,8 +15,12 @@ const OURS: Features = {
     Features::of(&[Apic, X2apic, TscDeadline, Arat, TscAdjust, Mtrr, Hypervisor])
 };
 
-/// What is ours as well where KVM has none of it: a register that then exits, as all that KVM does not have.
-const SPECULATION: Features = Features::of(&[Feature::SpecCtrl, Feature::BhiCtrl]);
+/// What is ours too where KVM is software, which runs no kernel on the host's processor: what a kernel asks of its processor
+/// against speculation. A kernel that lacks it does the same by hand, with each system call.
+const OURS_IN_SOFTWARE: Features = {
+    use Feature::*;
+    Features::of(&[SpecCtrl, BhiCtrl, McdtNo])
+};
 
 /// Subleaves beyond this are in no leaf of ours.
 const SUBLEAVES: u32 = 16;
@@ -70,9 +74,7 @@ impl Supported {
 
     /// The features that a guest can have. MONITOR is none of them: KVM makes MWAIT do nothing.
     pub fn features(&self) -> Features {
-        let announced = Features::announced(|leaf, subleaf| self.leaf(leaf, subleaf));
-        let ours = if announced.has(Feature::SpecCtrl) { OURS } else { OURS.or(SPECULATION) };
-        announced.or(ours).with(Feature::Monitor, false)
+        Features::announced(|leaf, subleaf| self.leaf(leaf, subleaf)).or(ours()).with(Feature::Monitor, false)
     }
 
     /// Where the image of extended state has what `model` has.
@@ -91,6 +93,11 @@ impl Supported {
         }
         Err(KvmError::RejectedCpuid { model: model.name(), why: format!("it lacks {}", missing.join(", ")) })
     }
+}
+
+/// What is ours here.
+fn ours() -> Features {
+    if has_virtualisation() { OURS } else { OURS.or(OURS_IN_SOFTWARE) }
 }
 
 /// The leaves of `model` as KVM takes them, for processor `id`. What depends on the state, KVM keeps up to date.
@@ -131,7 +138,7 @@ mod tests {
         let refused = some.check(&CpuModel::newest_up_to(3)).expect_err("it has no AVX").to_string();
         assert!(refused.contains("x86-64-v3") && refused.contains("avx2") && refused.contains("--cpu"), "{refused}");
         let none = Supported { leaves: Vec::new() };
-        assert_eq!(none.features(), OURS.or(SPECULATION));
+        assert_eq!(none.features(), ours());
     }
 
     #[test]

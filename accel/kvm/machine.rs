@@ -26,7 +26,7 @@ use super::{
     host_vcpu::{HostVcpu, READ, WRITE, io_error, number},
     state::{
         Extent,
-        msrs::{REGISTERS, Register, SYSTEM_CALLS, VIEWS},
+        msrs::{REGISTERS, Register, SPEC_CTRL, SYSTEM_CALLS, VIEWS},
     },
 };
 
@@ -105,9 +105,10 @@ impl Machine {
         let slots = ram.slots().map(|(at, length, is_writable)| Slot { at, length, is_writable }).collect();
         let known = device.kvm.get_msr_index_list().map_err(io_error);
         let known = known.map_err(|error| KvmError::of("it does not list its model-specific registers", error))?;
-        let is_there = |index: &u32| known.as_slice().contains(index) && (runs_user || !SYSTEM_CALLS.contains(index));
-        let msrs = REGISTERS.iter().copied().filter(|(index, _)| is_there(index)).collect();
         let is_hardware = has_virtualisation();
+        let is_ours = |index: &u32| !runs_user && SYSTEM_CALLS.contains(index) || !is_hardware && *index == SPEC_CTRL;
+        let is_there = |index: &u32| known.as_slice().contains(index) && !is_ours(index);
+        let msrs = REGISTERS.iter().copied().filter(|(index, _)| is_there(index)).collect();
         let speculation = device.speculation();
         let is_logging = Mutex::new(!runs_user);
         let machine =

@@ -9,6 +9,7 @@ mod cpuid;
 mod device;
 mod error;
 mod exit;
+mod faults;
 mod host_vcpu;
 mod kick;
 mod machine;

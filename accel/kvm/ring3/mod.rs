@@ -26,6 +26,7 @@ use kvm_bindings::{kvm_dtable, kvm_regs, kvm_segment, kvm_sregs2, kvm_vcpu_event
 use super::{
     KvmError,
     exit::Exit,
+    faults::Faults,
     host_vcpu::{HostVcpu, io_error},
     machine::Machine,
     state::{
@@ -67,6 +68,7 @@ pub(crate) struct Ring3 {
     held: Held,
     time: TimeStamp,
     looks: u64,
+    faults: Option<Faults>,
 }
 
 /// A copy of a top page.
@@ -110,6 +112,7 @@ impl Ring3 {
         vcpu.set_registers(&[(STAR, u64::from(Chamber::code()) << 32), (LSTAR, NOWHERE), (CSTAR, NOWHERE), (FMASK, 0)])?;
         // CPUID is refused to ring 3 where KVM can do that; where it cannot, its answers are those that it was given.
         let _ = vcpu.set_registers(&[(PLATFORM_INFO, CPUID_FAULTS), (MISC_FEATURES_ENABLES, CPUID_FAULTING)]);
+        let faults = Faults::of(&vcpu.fd);
         Ok(Self {
             machine,
             vcpu,
@@ -121,6 +124,7 @@ impl Ring3 {
             held: Held::default(),
             time: TimeStamp::default(),
             looks: 0,
+            faults,
         })
     }
 
@@ -396,7 +400,11 @@ impl UserRunner for Ring3 {
         self.run_with(cpu)
     }
 
+    fn page_faults(&self) -> u64 {
+        self.faults.as_ref().map_or(0, Faults::count)
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        vec![("looks", self.looks)]
+        vec![("looks", self.looks), ("page faults in kvm", self.page_faults())]
     }
 }

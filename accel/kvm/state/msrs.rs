@@ -7,12 +7,15 @@ use kvm_bindings::kvm_msr_entry;
 pub const LSTAR: u32 = 0xc000_0082;
 pub const FMASK: u32 = 0xc000_0084;
 
+/// What speculation is restrained by.
+pub const SPEC_CTRL: u32 = 0x48;
+
 /// One of them: its number, and where the state has it.
 pub type Register = (u32, fn(&mut Msrs) -> &mut u64);
 
 /// Those that have state of their own, which is moved.
 pub const REGISTERS: &[Register] = &[
-    (0x48, |msrs| &mut msrs.spec_ctrl),
+    (SPEC_CTRL, |msrs| &mut msrs.spec_ctrl),
     (0x174, |msrs| &mut msrs.sysenter_cs),
     (0x175, |msrs| &mut msrs.sysenter_esp),
     (0x176, |msrs| &mut msrs.sysenter_eip),
