@@ -102,6 +102,7 @@ impl Elsewhere {
         match back {
             Ok(back) => {
                 if !self.always && self.policy.ran(space, time, faults) {
+                    debug!("user mode of {space:#x} comes back after {time:?} with {faults} pages");
                     self.counts.moved_back += 1;
                     cpu.spaces_elsewhere.retain(|known| *known != space);
                     cpu.derive();

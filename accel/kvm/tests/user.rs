@@ -100,3 +100,16 @@ fn user_mode_calls_the_kernel_and_sees_what_that_does_to_page_tables() {
         }
     }
 }
+
+#[test]
+fn a_loop_of_ring_3_runs_where_ring_3_does() {
+    let Some(model) = model() else { return };
+    // `dec rcx`, `jnz` to it, `ud2`.
+    let mut guest = TinyGuest::new(&Kvm::default(), &model, &[0x48, 0xff, 0xc9, 0x75, 0xfb, 0x0f, 0x0b]).expect("there is a KVM");
+    let turns = 50_000_000;
+    let reason = guest.run(3, [0, turns, 0, 0], &StopToken::new()).expect("it runs");
+    assert!(matches!(reason, ExitReason::TripleFault(_)), "{reason:?}");
+    let counts = guest.vcpu.counters();
+    let interpreted = counts.iter().find(|(name, _)| *name == "interpreted").map_or(0, |(_, count)| *count);
+    assert!(interpreted < turns / 10, "{counts:?}");
+}
