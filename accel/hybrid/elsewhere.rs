@@ -100,6 +100,15 @@ impl Elsewhere {
         self.counts.runs += 1;
         self.counts.nanoseconds += time.as_nanos() as u64;
         match back {
+            Ok(Back::NewSpace) => {
+                if !self.always {
+                    self.policy.forget(space);
+                    self.counts.moved_back += 1;
+                    cpu.spaces_elsewhere.retain(|known| *known != space);
+                    cpu.derive();
+                }
+                Some(BlockEnd::Done)
+            }
             Ok(back) => {
                 if !self.always && self.policy.ran(space, time, faults) {
                     debug!("user mode of {space:#x} comes back after {time:?} with {faults} pages");
@@ -110,7 +119,7 @@ impl Elsewhere {
                 match back {
                     Back::Called => self.counts.called += 1,
                     // Not before what was said meanwhile is heard: that code was overwritten, perhaps this.
-                    Back::Instruction => self.owes = true,
+                    Back::Instruction | Back::NewSpace => self.owes = back == Back::Instruction,
                 }
                 Some(BlockEnd::Done)
             }

@@ -48,6 +48,8 @@ pub(crate) enum Back {
     Called,
     /// The instruction at RIP is to be executed by another engine.
     Instruction,
+    /// Nothing was run, because the address space is not the one that ran there last: it only has its page. It runs the next time.
+    NewSpace,
 }
 
 /// How the two are used.

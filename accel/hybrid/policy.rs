@@ -29,8 +29,6 @@ const LARGEST_LOSS: u32 = 4;
 /// What one page is expected to take, before it was measured; and in how many of a stay it is measured.
 const FAULT: Duration = Duration::from_micros(10);
 const ENOUGH_FAULTS: u64 = 32;
-/// What is known of stays counts for half when so much more is.
-const MEMORY: Duration = Duration::from_millis(50);
 /// More address spaces than this are not remembered.
 const MOST: usize = 256;
 
@@ -47,7 +45,7 @@ struct Known {
     penalty: u32,
     /// How long user mode stays elsewhere, on average, in nanoseconds.
     stay: u64,
-    /// How long it was there of late, and how much of that was lost on pages.
+    /// How long it was there since that was judged last, and how much of that was lost on pages.
     there: Duration,
     lost: Duration,
 }
@@ -92,7 +90,6 @@ impl Policy {
         known.long = if stay >= self.trip * WORTHWHILE { known.long + 1 } else { 0 };
         known.is_elsewhere = known.long >= SAMPLES;
         known.stay = 0;
-        (known.there, known.lost) = (Duration::ZERO, Duration::ZERO);
         known.is_elsewhere
     }
 
@@ -102,17 +99,19 @@ impl Policy {
         if faults >= ENOUGH_FAULTS {
             // Where nothing else happens is where it takes the least; slowly, as with the way.
             let each = time / u32::try_from(faults).unwrap_or(u32::MAX);
-            self.fault = if each < self.fault { each } else { self.fault + self.fault / 1024 };
+            self.fault = if each < self.fault { each } else { self.fault + self.fault / 256 };
         }
         let lost = (self.fault * u32::try_from(faults).unwrap_or(u32::MAX)).min(time);
         // The shortest ways there and back are those on which nothing else happened; slowly, for they may get longer.
         self.trip = if time < self.trip { time } else { self.trip + self.trip / 1024 };
         let Some(known) = self.spaces.get_mut(&space) else { return true };
-        if known.there > MEMORY {
-            (known.there, known.lost) = (known.there / 2, known.lost / 2);
-        }
+        // Each while by itself: what was gained before is no reason to lose.
         (known.there, known.lost) = (known.there + time, known.lost + lost);
-        let loses = known.lost * LARGEST_LOSS > known.there && known.there > self.trip * WORTHWHILE;
+        let is_judged = known.there > self.trip * WORTHWHILE;
+        let loses = is_judged && known.lost * LARGEST_LOSS > known.there;
+        if is_judged {
+            (known.there, known.lost) = (Duration::ZERO, Duration::ZERO);
+        }
         let time = time.as_nanos() as u64;
         known.stay = if known.stay == 0 { time.max(self.trip.as_nanos() as u64 * 32) } else { (known.stay * 15 + time) / 16 };
         let is_over = loses || known.stay < self.trip.as_nanos() as u64 * u64::from(TOO_SHORT);
@@ -121,6 +120,11 @@ impl Policy {
             *known = Known { penalty: known.penalty, waits: known.penalty, ..Known::default() };
         }
         is_over
+    }
+
+    /// `space` is another address space than it was, at the same address.
+    pub fn forget(&mut self, space: Space) {
+        self.spaces.remove(&space);
     }
 
     /// What the way there and back takes.
@@ -178,10 +182,18 @@ mod tests {
         assert!(policy.ran(1, TICK, 1000) && !policy.is_elsewhere(1));
         assert!(goes(&mut policy, 2));
         assert!((0..100).all(|_| !policy.ran(2, TICK, 100)));
-        assert!((0..100).any(|_| policy.ran(2, TICK, 400)));
-        // What is touched at the beginning is made up for later, but not before it is.
+        assert!(policy.ran(2, TICK, 500));
+        // Short stays are judged together.
         assert!(goes(&mut policy, 3));
-        assert!(policy.ran(3, TICK, 500));
+        assert!((0..10).any(|_| policy.ran(3, TICK / 8, 50)));
+    }
+
+    #[test]
+    fn an_address_space_that_has_the_place_of_another_begins_anew() {
+        let mut policy = Policy::new(TRIP);
+        assert!(goes(&mut policy, 1));
+        policy.forget(1);
+        assert!(!policy.is_elsewhere(1) && goes(&mut policy, 1));
     }
 
     #[test]

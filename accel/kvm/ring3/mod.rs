@@ -312,6 +312,9 @@ impl Ring3 {
             self.time.follow(&self.vcpu, cpu).map_err(|error| KvmError::of("its time-stamp counter cannot be set", error))?;
         }
         let cr3 = self.prepare(cpu)?;
+        if self.tables.is_replaced() {
+            return Ok(Back::NewSpace);
+        }
         self.put(&cpu.state, cr3)?;
         cpu.publish_deadline();
         let inbox = cpu.inbox.clone();

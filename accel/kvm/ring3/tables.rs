@@ -21,8 +21,9 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const USER_HALF: usize = 256;
 /// The level of a top page.
 const TOP: u8 = 4;
-/// More tables than this are not remembered.
+/// More tables than this are not remembered, and more top pages.
 const MOST: usize = 1 << 15;
+const MOST_TOPS: usize = 1 << 8;
 
 /// Guest memory, as far as it is needed here.
 pub(super) trait Memory {
@@ -52,6 +53,9 @@ struct Table {
 #[derive(Default)]
 pub(super) struct PageTables {
     known: HashMap<u64, Table>,
+    /// The top pages that were in force, as they were last.
+    tops: HashMap<u64, Box<Bytes>>,
+    is_replaced: bool,
 }
 
 /// One page's entry number `n`.
@@ -70,6 +74,12 @@ fn has_moved(before: &Bytes, now: &Bytes) -> bool {
     (0..2 * USER_HALF).any(has_moved)
 }
 
+/// Whether an entry of a top page that led to user mode's half leads elsewhere now.
+fn has_lost(before: &Bytes, now: &Bytes) -> bool {
+    let leads = |bytes, n| is_table(entry(bytes, n)).then_some(entry(bytes, n) & ADDRESS);
+    (0..USER_HALF).any(|n| leads(before, n).is_some() && leads(before, n) != leads(now, n))
+}
+
 impl PageTables {
     /// Brings what is known up to date for entering user mode under the top page `root`, after `written` were written. Returns
     /// the pages that KVM must look at again; `None` where that is all it knows.
@@ -83,7 +93,7 @@ impl PageTables {
                 self.visit(memory, GuestPhys(*page), Place { entry: Some(at), ..table.place });
             }
         }
-        self.visit(memory, root, Place { level: TOP, entry: None });
+        self.is_replaced = self.visit_root(memory, root);
         if self.known.len() > MOST {
             self.known.clear();
             self.visit(memory, root, Place { level: TOP, entry: None });
@@ -97,11 +107,28 @@ impl PageTables {
         Some(changed.iter().filter(|one| is_stale(one)).map(|(page, _)| *page).collect())
     }
 
+    /// Whether the top page of the last update has since the one before lost an entry that led to user mode's half, as no address
+    /// space does while it is one.
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced
+    }
+
     /// Whether the entry at `at`, in a table that is known, leads to `page`.
     fn leads(&self, memory: &mut impl Memory, at: GuestPhys, page: u64) -> bool {
         let n = at.page_offset() / 8;
         self.known.contains_key(&at.page_number())
             && memory.read(at.page()).is_some_and(|bytes| is_table(entry(&bytes, n)) && entry(&bytes, n) & ADDRESS == page)
+    }
+
+    /// Reads what is not known of the tables below `root`; whether that has lost an entry since it was last in force.
+    fn visit_root(&mut self, memory: &mut impl Memory, root: GuestPhys) -> bool {
+        let was_known = self.known.contains_key(&root.page_number());
+        self.visit(memory, root, Place { level: TOP, entry: None });
+        let Some(now) = self.known.get(&root.page_number()).filter(|_| !was_known) else { return false };
+        if self.tops.len() >= MOST_TOPS {
+            self.tops.clear();
+        }
+        self.tops.insert(root.page_number(), now.bytes.clone()).is_some_and(|before| has_lost(&before, &now.bytes))
     }
 
     fn visit(&mut self, memory: &mut impl Memory, page: GuestPhys, place: Place) {
@@ -238,12 +265,22 @@ mod tests {
         memory.set(0x2008, 0x7067);
         assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x2000]);
         assert!(memory.watched.contains(&0x7000));
+        assert!(!tables.is_replaced());
         // Its top page is read again when it is entered.
         memory.set(0x1010, 0x8007);
         assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x1000]);
         assert!(!memory.watched.contains(&0x1000));
         assert!(update(&mut tables, &mut memory, 0x1000).is_empty());
         assert!(memory.watched.contains(&0x1000) && memory.watched.contains(&0x8000));
+        // An entry more is the same address space; one that leads elsewhere is not.
+        memory.set(0x1018, 0xd007);
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty() && !tables.is_replaced());
+        memory.set(0x1008, 0xd007);
+        // Also where that is seen under another root.
+        assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x1000]);
+        assert!(!tables.is_replaced());
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty() && tables.is_replaced());
+        assert!(update(&mut tables, &mut memory, 0x1000).is_empty() && !tables.is_replaced());
     }
 
     #[test]
