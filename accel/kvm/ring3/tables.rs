@@ -276,7 +276,7 @@ mod tests {
         memory.set(0x1018, 0xd007);
         update(&mut tables, &mut memory, 0x1000);
         assert!(!tables.is_replaced());
-        memory.set(0x1008, 0xd007);
+        memory.set(0x1000, 0xd007);
         // Also where that is seen under another root.
         assert_eq!(update(&mut tables, &mut memory, 0xc000), [0x1000]);
         assert!(!tables.is_replaced());
