@@ -24,6 +24,8 @@ pub struct Facts {
     pub kvm: Result<(), Failure>,
     /// The processor has VT-x or AMD-V.
     pub virtualises: bool,
+    /// KVM runs user mode as a processor does; asked only where it is preferred.
+    pub runs_user: bool,
     /// Instructions a second in ring 0, under KVM and under the translator; asked only where the rest lets KVM be taken.
     pub speeds: Option<Result<(f64, f64), Failure>>,
     /// What is in the way of the translator, where anything is.
@@ -40,7 +42,8 @@ impl Facts {
         }
         let can_be = kvm.is_ok() && virtualises && translator.is_ok() && !is_preferred;
         let speeds = can_be.then(|| Ok((kvm::speed(MEASURED)?.kernel, translator::speed(MEASURED)?.kernel)));
-        Self { kvm, virtualises, speeds, translator }
+        let runs_user = !is_preferred || kvm.is_err() || kvm::runs_user();
+        Self { kvm, virtualises, runs_user, speeds, translator }
     }
 
     /// Why KVM is not taken, where it is not; or why it is. `is_preferred` is whether it is taken wherever it works.
@@ -49,7 +52,8 @@ impl Facts {
             return Err(failure.cause());
         }
         if is_preferred {
-            return Ok("KVM works, and is preferred".into());
+            let but = if self.runs_user { "" } else { "; but for SYSCALL, so user mode runs in a machine of its own" };
+            return Ok(format!("KVM works, and is preferred{but}"));
         }
         if !self.virtualises {
             return Err(
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts { kvm: Ok(()), virtualises: true, speeds: Some(Ok((3e9, 1e9))), translator: Ok(()) }
+        Facts { kvm: Ok(()), virtualises: true, runs_user: true, speeds: Some(Ok((3e9, 1e9))), translator: Ok(()) }
     }
 
     fn missing() -> Result<(), Failure> {
@@ -112,6 +116,8 @@ mod tests {
         let software = Facts { virtualises: false, speeds: None, ..facts() };
         assert_eq!(software.choose(false, 1, false).engine.name(), "jit");
         assert_eq!(software.choose(true, 1, false).engine.name(), "kvm");
+        let wrong = Facts { runs_user: false, ..software };
+        assert!(wrong.choose(true, 1, false).why.contains("preferred; but for SYSCALL"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! KVM, on hosts that have one for x86 guests; on others, why not.
 
-pub use here::{check, clocked, default_model, engine, hybrid, probe, speed, try_out, virtualises};
+pub use here::{check, clocked, default_model, engine, hybrid, probe, runs_user, speed, try_out, virtualises};
 
 /// What was found of KVM, step by step.
 pub struct Probe {
@@ -39,6 +39,11 @@ mod here {
     /// Whether a processor of the newest kind can be had.
     pub fn try_out() -> Result<(), Failure> {
         Kvm::try_out().map_err(refused)
+    }
+
+    /// Whether KVM runs user mode as a processor does.
+    pub fn runs_user() -> bool {
+        Kvm::runs_user()
     }
 
     /// Whether the host's processor has VT-x or AMD-V.
@@ -116,6 +121,10 @@ mod here {
 
     pub fn virtualises() -> bool {
         false
+    }
+
+    pub fn runs_user() -> bool {
+        true
     }
 
     pub fn default_model() -> Result<CpuModel, Failure> {
