@@ -148,6 +148,12 @@ pub struct Frame {
     pub refill: [[u64; RefillKind::ALL.len()]; VIEWS],
     /// The host address of the function that walks page tables for it.
     pub walk: u64,
+    /// The host address of the code that has an instruction executed elsewhere and comes back.
+    pub call_handler: u64,
+    /// The host address of the function that executes it.
+    pub execute: u64,
+    /// Where whoever entered the code can be asked ([`Owner`](crate::run::Owner)).
+    pub(crate) owner: u64,
     /// How many probes found nothing in their table.
     pub missed: u64,
     /// How many of them the second level served.
@@ -228,6 +234,9 @@ frame_offsets!(
     attention,
     exit,
     walk,
+    call_handler,
+    execute,
+    owner,
     missed,
     refilled,
     walked,

@@ -6,12 +6,9 @@ use dragoman_state::{Gpr, InterruptShadow, RFlags};
 
 use super::{
     code::Place,
-    run::{Next, Run, can_translate},
+    run::{Next, Run},
 };
-use crate::{
-    interpret::{BlockEnd, InterpretedVcpu, execute_last},
-    mmu::ViewIndex,
-};
+use crate::interpret::{BlockEnd, InterpretedVcpu};
 
 impl Run<'_> {
     /// Executes the instruction at `place`.
@@ -32,10 +29,7 @@ impl Run<'_> {
             if place.site.touches_x87 {
                 self.unload_x87(vcpu);
             }
-            let cpu = &mut vcpu.cpu;
-            let (end, is_done) = execute_last(cpu, handler, insn, start, start);
-            cpu.store_flags();
-            vcpu.instructions += u64::from(is_done);
+            let end = Self::execute_last(vcpu, place);
             return match end {
                 BlockEnd::Done => self.go_on(vcpu),
                 BlockEnd::Fault(_) => Next::Leave(end),
@@ -83,22 +77,10 @@ impl Run<'_> {
     /// Goes on at RIP after something that may have changed how: at once, where nothing else is to be done first.
     pub(super) fn go_on(&mut self, vcpu: &mut InterpretedVcpu) -> Next {
         let at = vcpu.cpu.state.rip;
-        let cpu = &mut vcpu.cpu;
-        if cpu.has_changed {
-            cpu.settle();
-        }
-        // What is known of code is about code that is gone, where room was made meanwhile.
-        if cpu.must_attend || cpu.inbox.has_any() || !self.code.cache.is_current(self.regions) {
-            return Next::Leave(BlockEnd::Done);
-        }
-        let cpu = &vcpu.cpu;
-        if cpu.frame.user_elsewhere != 0 && cpu.view == ViewIndex::User {
+        if !self.may_go_on(vcpu) {
             return Next::Leave(BlockEnd::Done);
         }
         self.forget(vcpu);
-        if !can_translate(vcpu) {
-            return Next::Leave(BlockEnd::Done);
-        }
         self.start(vcpu, at);
         let view = vcpu.cpu.view as usize;
         if let Some(code) = self.jumps.of(view).find(at) {

@@ -12,6 +12,7 @@ pub(super) struct Exits {
     attention: u64,
     x87: u64,
     refused: u64,
+    handled: u64,
 }
 
 impl Exits {
@@ -33,8 +34,13 @@ impl Exits {
         self.refused += 1;
     }
 
+    /// Counts an instruction that its handler executed without the code being left.
+    pub fn count_handled(&mut self) {
+        self.handled += 1;
+    }
+
     /// The counts, with the names that reports give them.
-    pub fn named(&self) -> [(&'static str, u64); 7] {
+    pub fn named(&self) -> [(&'static str, u64); 8] {
         [
             ("interpreted", self.interpreted),
             ("repeated", self.repeated),
@@ -43,6 +49,7 @@ impl Exits {
             ("attention", self.attention),
             ("x87", self.x87),
             ("refused", self.refused),
+            ("handled", self.handled),
         ]
     }
 }

@@ -7,8 +7,8 @@ use super::run::Run;
 use crate::interpret::InterpretedVcpu;
 
 impl Run<'_> {
-    /// Forgets what others, or the guest itself, made stale.
-    pub(super) fn forget(&mut self, vcpu: &mut InterpretedVcpu) {
+    /// Forgets what others, or the guest itself, made stale; whether there was anything.
+    pub(super) fn forget(&mut self, vcpu: &mut InterpretedVcpu) -> bool {
         let overwritten = vcpu.overwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let gone = vcpu.cpu.mmu.take_forgotten();
         if !gone.is_nothing() {
@@ -24,6 +24,7 @@ impl Run<'_> {
         if !overwritten.is_empty() {
             self.forget_code(vcpu, &overwritten);
         }
+        !gone.is_nothing() || !overwritten.is_empty()
     }
 
     /// Forgets the blocks translated from what was overwritten.

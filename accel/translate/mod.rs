@@ -8,6 +8,7 @@ mod code;
 mod elsewhere;
 mod exits;
 mod forget;
+mod handled;
 mod heat;
 mod jumps;
 mod layout;

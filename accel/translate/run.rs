@@ -10,6 +10,7 @@ use dragoman_state::{Gpr, GuestVirt, InterruptShadow, PAGE_SIZE, RFlags, Segment
 use super::{
     code::{Code, Place, Regions, Translated},
     exits::Exits,
+    handled::Entered,
     heat::Heat,
     jumps::Jumps,
     make::Splits,
@@ -45,6 +46,8 @@ pub(super) enum Arrival<'a> {
     Far(u64, u32),
     /// At this RIP, by an indirect jump.
     Jump(u64),
+    /// Behind an instruction that its handler executed, which ended so.
+    Executed(BlockEnd),
 }
 
 /// The translator's part of a processor while the interpreter's runs it.
@@ -60,6 +63,8 @@ pub(super) struct Run<'a> {
     pub heard: &'a mut u64,
     /// How many instructions a block has at most.
     pub limit: usize,
+    /// How the instruction ended that its handler executed last, where code was left because of it.
+    pub executed: Option<BlockEnd>,
 }
 
 /// Whether the code that runs now may be translated: RIP is its linear address.
@@ -137,6 +142,7 @@ impl<'a> Run<'a> {
                 return vcpu.run_block(1);
             }
             Arrival::Linkable(..) | Arrival::Far(..) | Arrival::Jump(_) => BlockEnd::Done,
+            Arrival::Executed(end) => end,
             Arrival::Interpret(place) | Arrival::LoadX87(place) => match self.interpret(vcpu, &place) {
                 Next::Code(_) | Next::Interpret => BlockEnd::Done,
                 Next::Leave(end) => end,
@@ -164,7 +170,8 @@ impl<'a> Run<'a> {
         cpu.frame.has_upper_halves = u32::from(halves != 0);
         // Translated code notes no branches.
         cpu.branches.forget();
-        self.code.gate.enter(cpu, code);
+        let gate = &self.code.gate;
+        gate.enter(&mut Entered { run: self, vcpu }, code);
     }
 
     /// What is to be done where translated code was left.
@@ -184,6 +191,8 @@ impl<'a> Run<'a> {
             },
             Arrival::At(_) => Next::Leave(BlockEnd::Done),
             Arrival::Tail(_) => Next::Interpret,
+            Arrival::Executed(BlockEnd::Done) => self.go_on(vcpu),
+            Arrival::Executed(end @ BlockEnd::Fault(_)) => Next::Leave(end),
             Arrival::Linkable(at, number, is_grouped) => self.follow(vcpu, at, is_grouped, |run, block, _| {
                 run.code.cache.link(run.regions, number, &block.key, true);
                 block.with_saved_flags
@@ -219,6 +228,9 @@ impl<'a> Run<'a> {
     /// Brings the state up to date where translated code was left, and says where that is.
     pub(super) fn arrive(&mut self, vcpu: &mut InterpretedVcpu) -> Arrival<'a> {
         let number = vcpu.cpu.frame.site as u32;
+        if number == Site::EXECUTED {
+            return Arrival::Executed(self.executed.take().unwrap_or(BlockEnd::Done));
+        }
         let place = if number == Site::FAULTED {
             self.exits.count_refused();
             self.regions.faulted_at(vcpu.cpu.frame.faulted)

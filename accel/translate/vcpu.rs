@@ -111,7 +111,7 @@ impl Parts<'_> {
         for gone in code.cache.refresh(regions) {
             jumps.all().for_each(|jumps| jumps.forget_code_in(&gone));
         }
-        Run { code, rewriter, heat, splits, jumps, exits, regions, heard, limit: *limit }
+        Run { code, rewriter, heat, splits, jumps, exits, regions, heard, limit: *limit, executed: None }
     }
 }
 

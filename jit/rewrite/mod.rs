@@ -20,6 +20,7 @@ mod buffer;
 mod control;
 mod flags;
 mod groups;
+mod handled;
 mod kept;
 mod memory;
 mod narrow;
@@ -82,9 +83,9 @@ impl Rewriter {
         let both = source.originals.iter().zip(source.insns);
         let mut steps: Vec<Step> =
             both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn, source.mode)).collect();
-        if let Some(last) = steps.last_mut().filter(|last| last.plan == Plan::Interpret) {
+        if let (Some(last), Some(original)) = (steps.last_mut(), source.originals.last()) {
             // It may be the last because of what it changes.
-            last.plan = Plan::InterpretLast;
+            last.plan = last.plan.of_last(original);
         }
         let turns = Turns::of(&steps, &source);
         let (insns, originals);
@@ -317,6 +318,7 @@ impl Work<'_> {
             Plan::Compare => self.compared(),
             Plan::Repeat => self.repeat(),
             Plan::InterpretLast => self.interpret_last(),
+            Plan::Handled => self.call_handler(),
         }
     }
 

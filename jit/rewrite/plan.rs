@@ -11,6 +11,7 @@ use crate::run::is_intel;
 
 use super::{
     flags::Effect,
+    handled::is_handled,
     narrow,
     registers::{Home, home, number},
 };
@@ -83,6 +84,19 @@ pub(super) enum Plan {
     Repeat,
     /// The interpreter executes it, and the block ends.
     InterpretLast,
+    /// Its handler executes it, and the block ends.
+    Handled,
+}
+
+impl Plan {
+    /// What is done with `insn`, of which this is the plan, where it is the last of its block.
+    pub(super) fn of_last(self, insn: &Instruction) -> Self {
+        match self {
+            Self::Interpret | Self::InterpretLast if is_handled(insn) => Self::Handled,
+            Self::Interpret => Self::InterpretLast,
+            plan => plan,
+        }
+    }
 }
 
 /// A memory operand of a fixed size.
@@ -115,7 +129,7 @@ impl Step {
     pub fn ends_block(&self) -> bool {
         use Plan::*;
         matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | Repeat | InterpretLast)
-            || matches!(self.plan, SystemCall | SystemReturn | Move | Store | Compare)
+            || matches!(self.plan, SystemCall | SystemReturn | Move | Store | Compare | Handled)
             || self.ends_by_what_it_changes()
     }
 }

@@ -125,6 +125,8 @@ pub enum Pointer {
 impl Site {
     /// In place of a site's number: the host refused an instruction.
     pub const FAULTED: u32 = u32::MAX;
+    /// The same: the instruction was executed, and code did not go on.
+    pub const EXECUTED: u32 = u32::MAX - 1;
     /// How many bits of a site's number tell a block's sites apart.
     pub const BITS: u32 = 8;
 }

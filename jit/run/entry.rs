@@ -3,8 +3,8 @@
 //! UNSAFETY: sound because the code that is entered was made by this crate: it leaves through the gate's own exit, which
 //! restores the stack pointer, the callee-saved registers and MXCSR of the entry; it writes the processor's state through
 //! offsets of the [`Layout`] it was made for, and guest memory through tables whose entries the MMU vouches for. GS is
-//! free for it: nothing of a Linux process on x86-64 uses GS. Where it calls back, the processor is the one it was entered
-//! with, and whoever lent that waits.
+//! free for it: nothing of a Linux process on x86-64 uses GS. Where it calls back, it asks the owner that it was entered
+//! with, who waits.
 #![expect(unsafe_code, reason = "entering code that was made at run time")]
 
 use std::{
@@ -15,14 +15,14 @@ use std::{
     io,
     marker::PhantomData,
     mem::transmute,
-    ptr::with_exposed_provenance,
+    ptr::{with_exposed_provenance, with_exposed_provenance_mut},
     sync::Arc,
 };
 
 use dynasm::dynasm;
 use dynasmrt::{DynasmApi, DynasmLabelApi, VecAssembler, x64::X64Relocation};
 
-use super::{CodeMemory, Unusable, faults, refill};
+use super::{CodeMemory, Unusable, faults, handler, refill};
 use crate::{Frame, JumpCache, Layout, RefillKind, VIEWS};
 
 /// What the host's processor has that translated code makes use of.
@@ -71,11 +71,34 @@ pub trait Pages {
     fn find(&mut self, at: u64, view: usize, kind: RefillKind) -> bool;
 }
 
+/// Where translated code goes on when an instruction was executed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Onward {
+    /// Behind the instruction: nothing has changed of what code depends on.
+    Behind = 0,
+    /// At the RIP in [`Frame::target`], through the cache in [`Frame::jumps`].
+    Target = 1,
+    /// Nowhere: it is left ([`Site::EXECUTED`](crate::rewrite::Site)).
+    Nowhere = 2,
+}
+
+/// Whoever enters translated code, as that sees him.
+pub trait Owner<P> {
+    /// The processor that the code runs for: always the same one.
+    fn processor(&mut self) -> &mut P;
+
+    /// Executes the instruction at the site numbered `number`: registers but for vectors are in the processor's state, the flags
+    /// in [`Frame::flags`], and both are looked for there when the code goes on.
+    fn execute(&mut self, number: u32) -> Onward;
+}
+
 /// The way in and the ways out, as code, for processors of type `P`.
 pub struct Gate<P> {
     memory: Arc<CodeMemory>,
-    enter: extern "sysv64" fn(code: u64),
+    enter: extern "sysv64" fn(code: u64, owner: u64),
     exit: u64,
+    call_handler: u64,
     return_elsewhere: u64,
     jump_elsewhere: u64,
     refill: [[u64; RefillKind::ALL.len()]; VIEWS],
@@ -99,6 +122,9 @@ impl<P: Pages> Gate<P> {
         asm.align(16, 0xcc);
         let fault = asm.offset().0;
         emit_fault(&mut asm, layout);
+        asm.align(16, 0xcc);
+        let call_handler = asm.offset().0;
+        handler::emit(&mut asm, layout, host);
         let refill = std::array::from_fn(|view| {
             RefillKind::ALL.map(|kind| {
                 asm.align(16, 0xcc);
@@ -112,10 +138,12 @@ impl<P: Pages> Gate<P> {
         let base = memory.base();
         faults::catch(base..base + memory.size() as u64, base + fault as u64)?;
         let address = with_exposed_provenance::<()>(base as usize + enter);
-        // SAFETY: the code there keeps to the calling convention, takes an address and returns nothing.
-        let enter = unsafe { transmute::<*const (), extern "sysv64" fn(u64)>(address) };
-        let [exit, return_elsewhere, jump_elsewhere] = [exit, elsewhere, jump_elsewhere].map(|place| base + place as u64);
-        Ok(Self { memory, enter, exit, return_elsewhere, jump_elsewhere, refill, size: code.len(), processor: PhantomData })
+        // SAFETY: the code there keeps to the calling convention, takes two addresses and returns nothing.
+        let enter = unsafe { transmute::<*const (), extern "sysv64" fn(u64, u64)>(address) };
+        let [exit, call_handler, return_elsewhere, jump_elsewhere] =
+            [exit, call_handler, elsewhere, jump_elsewhere].map(|place| base + place as u64);
+        let (size, processor) = (code.len(), PhantomData);
+        Ok(Self { memory, enter, exit, call_handler, return_elsewhere, jump_elsewhere, refill, size, processor })
     }
 
     /// How many bytes at the start of its memory the gate takes.
@@ -131,49 +159,71 @@ impl<P: Pages> Gate<P> {
     /// Puts into `frame` what translated code must find there.
     pub fn equip(&self, frame: &mut Frame) {
         frame.exit = self.exit;
+        frame.call_handler = self.call_handler;
+        frame.execute = execute::<P> as *const () as u64;
         frame.return_elsewhere = self.return_elsewhere;
         frame.jump_elsewhere = self.jump_elsewhere;
         frame.refill = self.refill;
         frame.walk = walk::<P> as *const () as u64;
     }
 
-    /// Runs the translated code at `code` until it leaves. `processor` is the address that the [`Layout`] counts from, of
-    /// a processor whose frame is equipped; its flags in [`Frame::flags`] and its registers are in place.
-    pub fn enter(&self, processor: &mut P, code: u64) {
-        let address = std::ptr::from_mut(processor).expose_provenance();
+    /// Runs the translated code at `code` until it leaves, for the processor of `owner`, which lies at the address that the
+    /// [`Layout`] counts from, and whose frame is equipped; its flags in [`Frame::flags`] and its registers are in place.
+    pub fn enter(&self, owner: &mut dyn Owner<P>, code: u64) {
+        let mut owner = owner;
+        let processor = std::ptr::from_mut(owner.processor()).expose_provenance();
+        let owner = std::ptr::from_mut(&mut owner).expose_provenance();
         // SAFETY: FSGSBASE was found; nothing else in the process uses GS.
-        unsafe { asm!("wrgsbase {}", in(reg) address, options(nostack, preserves_flags)) };
-        (self.enter)(code);
+        unsafe { asm!("wrgsbase {}", in(reg) processor, options(nostack, preserves_flags)) };
+        (self.enter)(code, owner as u64);
     }
 }
 
-/// Called by code that `processor` was lent to.
-extern "sysv64" fn walk<P: Pages>(processor: *mut P, at: u64, view: u32, kind: u32) -> bool {
+/// The owner at an address that code was entered with.
+///
+/// # Safety
+/// The address is one that [`Gate::enter`] of a gate for processors of type `P` handed to code that has not been left, and
+/// nothing else that this returned is in use.
+unsafe fn owner<'a, P>(address: usize) -> &'a mut dyn Owner<P> {
+    // SAFETY: `enter` has borrowed the owner exclusively until the code is left, and waits; the code itself touches neither
+    // the owner nor the processor while it waits for its caller.
+    unsafe { &mut **with_exposed_provenance_mut::<&mut dyn Owner<P>>(address) }
+}
+
+/// Called by code to whose owner `address` leads.
+extern "sysv64" fn walk<P: Pages>(address: usize, at: u64, view: u32, kind: u32) -> bool {
     let Some(kind) = RefillKind::ALL.get(kind as usize) else { return false };
-    // SAFETY: the address is GS's base, which `enter` made that of a processor of this type, exclusively borrowed until the
-    // code is left; the code itself does not touch it meanwhile.
-    let processor = unsafe { &mut *processor };
-    processor.find(at, view as usize, *kind)
+    // SAFETY: the address comes from the frame, where the way in has put it.
+    let owner = unsafe { owner::<P>(address) };
+    owner.processor().find(at, view as usize, *kind)
+}
+
+/// The same, at the site numbered `number`.
+extern "sysv64" fn execute<P>(address: usize, number: u32) -> Onward {
+    // SAFETY: as in `walk`.
+    let owner = unsafe { owner::<P>(address) };
+    owner.execute(number)
 }
 
 pub(super) type Asm = VecAssembler<X64Relocation>;
 
 /// Guest registers that host registers of another or the same number hold while code runs: host, then guest. The other
 /// four stay in the processor's state.
-const RESIDENT: [(u8, u8); 12] =
+pub(super) const RESIDENT: [(u8, u8); 12] =
     [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9), (12, 12), (13, 13), (15, 4)];
 
 /// How much of the host's stack the guest's calls may take.
 const RETURN_BYTES: i32 = 64 << 10;
 
-/// In: guest state from memory into registers. The code's address comes in RDI; a block's way in from an indirect jump finds
-/// the target in R10.
+/// In: guest state from memory into registers. The code's address comes in RDI, its owner's in RSI; a block's way in from an
+/// indirect jump finds the target in R10.
 #[rustfmt::skip]
 fn emit_enter(asm: &mut Asm, layout: &Layout, host: HostFeatures) {
     dynasm!(asm ; .arch x64
         ; push rbx ; push rbp ; push r12 ; push r13 ; push r14 ; push r15
         ; gs stmxcsr [layout.host_mxcsr()]
         ; gs mov [layout.host_stack()], rsp
+        ; gs mov [layout.owner()], rsi
         // Whatever guest address is there: nobody returns to it but by way of the code that looks for all others.
         ; push 0
         ; gs push QWORD [layout.return_elsewhere()]

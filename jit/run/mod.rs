@@ -5,13 +5,15 @@
 
 mod entry;
 mod faults;
+mod handler;
 mod memory;
 mod refill;
 pub mod time;
+mod vectors;
 pub mod x87;
 
 pub(crate) use entry::emit_find_jump;
-pub use entry::{Gate, HostFeatures, Pages, is_intel};
+pub use entry::{Gate, HostFeatures, Onward, Owner, Pages, is_intel};
 pub use memory::CodeMemory;
 
 use std::io;

@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use dynasm::dynasm;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
-use super::{HostFeatures, entry::Asm};
+use super::{HostFeatures, entry::Asm, vectors};
 use dragoman_state::PAGE_SIZE;
 
 use crate::{
@@ -200,55 +200,17 @@ fn emit_join(asm: &mut Asm, layout: &Layout, table: i32) {
 /// and runs off its end where it did not; RAX, RCX and RDX are still to be restored there.
 #[rustfmt::skip]
 fn emit_walk(asm: &mut Asm, layout: &Layout, host: HostFeatures, view: usize, kind: RefillKind, table: i32) {
-    const VECTORS: i32 = 16 * 32;
-    let (wide, called, narrow_back, restored) =
-        (asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label(), asm.new_dynamic_label());
-    let narrow = asm.new_dynamic_label();
-    // R12 says whether upper halves are to be restored, RBP where the stack was.
+    dynasm!(asm ; .arch x64 ; push rsi ; push rdi ; push r8 ; push r9 ; push r10 ; push r11 ; push r12 ; push rbp);
+    vectors::emit_saved(asm, host, |asm| {
+        dynasm!(asm ; .arch x64
+            ; gs mov rdi, [layout.owner()]
+            ; mov rsi, r10
+            ; mov edx, view as i32
+            ; mov ecx, kind as i32
+            ; gs call QWORD [layout.walk()]
+        );
+    });
     dynasm!(asm ; .arch x64
-        ; push rsi ; push rdi ; push r8 ; push r9 ; push r10 ; push r11 ; push r12 ; push rbp
-        ; mov rbp, rsp
-        ; sub rsp, VECTORS
-        ; and rsp, -64
-        ; xor r12d, r12d
-    );
-    if host.has_avx {
-        if host.tells_use {
-            const AVX: i8 = 1 << 2;
-            dynasm!(asm ; .arch x64 ; mov ecx, 1 ; xgetbv ; test al, AVX ; jz =>narrow);
-        }
-        dynasm!(asm ; .arch x64 ; =>wide ; mov r12d, 1);
-        for n in 0..16 {
-            dynasm!(asm ; .arch x64 ; vmovaps [rsp + 32 * i32::from(n)], Ry(n));
-        }
-        dynasm!(asm ; .arch x64 ; vzeroupper ; jmp =>called);
-    }
-    dynasm!(asm ; .arch x64 ; =>narrow);
-    for n in 0..16 {
-        dynasm!(asm ; .arch x64 ; movaps [rsp + 32 * i32::from(n)], Rx(n));
-    }
-    dynasm!(asm ; .arch x64
-        ; =>called
-        ; rdgsbase rdi
-        ; mov rsi, r10
-        ; mov edx, view as i32
-        ; mov ecx, kind as i32
-        ; gs call QWORD [layout.walk()]
-        ; test r12d, r12d
-        ; jz =>narrow_back
-    );
-    if host.has_avx {
-        for n in 0..16 {
-            dynasm!(asm ; .arch x64 ; vmovaps Ry(n), [rsp + 32 * i32::from(n)]);
-        }
-    }
-    dynasm!(asm ; .arch x64 ; jmp =>restored ; =>narrow_back);
-    for n in 0..16 {
-        dynasm!(asm ; .arch x64 ; movaps Rx(n), [rsp + 32 * i32::from(n)]);
-    }
-    dynasm!(asm ; .arch x64
-        ; =>restored
-        ; mov rsp, rbp
         ; pop rbp ; pop r12 ; pop r11 ; pop r10 ; pop r9 ; pop r8 ; pop rdi ; pop rsi
         ; test al, al
         ; jz >unknown
