@@ -63,6 +63,9 @@ impl Cpu for Processor {
 
     fn check_write(&mut self, at: GuestVirt, length: u64, privilege: Privilege) -> Result<(), Fault> {
         let view = self.view_of(privilege);
+        if self.mmu.can_store_fast(view, at.0, length.max(1)) {
+            return Ok(());
+        }
         let last = at.0.wrapping_add(length.max(1) - 1);
         if self.mmu.is_careful() {
             self.check_alignment(view, at.0, length)?;

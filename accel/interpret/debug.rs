@@ -22,8 +22,10 @@ const EXTENDED: u64 = 10;
 
 /// Whether data breakpoints or alignment checks want to see every access.
 pub fn wants_every_access(state: &VcpuState) -> bool {
+    let is_watched = state.dr7.has_any();
     checks_alignment(state)
-        || (0..4).any(|n| state.dr7.is_enabled(n) && matches!(state.dr7.kind(n), condition::WRITE | condition::ACCESS))
+        || is_watched
+            && (0..4).any(|n| state.dr7.is_enabled(n) && matches!(state.dr7.kind(n), condition::WRITE | condition::ACCESS))
 }
 
 fn checks_alignment(state: &VcpuState) -> bool {

@@ -284,6 +284,11 @@ impl Processor {
     /// Takes over what a helper changed. Where that may have let anything in, it is attended to next: interrupts that came
     /// since are signals.
     pub fn settle(&mut self) {
+        self.settle_by(Self::derive);
+    }
+
+    /// The same by `derive`, which derives as much anew as may have changed.
+    pub fn settle_by(&mut self, derive: fn(&mut Self)) {
         self.has_changed = false;
         let (state, events) = (&self.state, &self.state.events);
         let is_plain = events.activity == Activity::Running
@@ -294,7 +299,7 @@ impl Processor {
             && !state.dr7.has_any();
         let lets_in = state.rflags.contains(RFlags::IF) && self.frame.waits != 0;
         if is_plain && !lets_in && !self.must_attend {
-            self.derive();
+            derive(self);
         } else {
             self.must_attend = true;
         }

@@ -13,7 +13,7 @@ use dragoman_frontend::{
         binary, divide, effective_address, float, fused, lanes, multiply, shift, system::Objection, ternary, unary, x87,
     },
 };
-use dragoman_state::{Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
+use dragoman_state::{Cr4, Gpr, GuestVirt, RFlags, SegmentIndex, VcpuId, VcpuState, VmInstant, Width};
 
 use super::debug::wants_every_access;
 use crate::{
@@ -114,14 +114,29 @@ impl Processor {
 
     /// Derives everything that depends on the state from it.
     pub fn derive(&mut self) {
+        self.derive_from_segments();
+        let is_elsewhere = self.leaves_for_user || self.spaces_elsewhere.contains(&self.state.top_table());
+        self.frame.user_elsewhere = is_elsewhere.into();
+        let paging = Paging::of(&self.state, &self.context.model);
+        self.mmu.set_paging(paging, &self.state);
+    }
+
+    /// All that paging depends on: while it stays the same, so does what paging derives from it.
+    pub fn paging_registers(&self) -> impl PartialEq + use<> {
+        let state = &self.state;
+        (state.cr0, state.cr3, state.cr4, state.efer, state.pdptes, state.pkru, state.msrs.pkrs)
+    }
+
+    /// Derives what depends on the segments and the flags, where nothing that paging depends on has changed.
+    pub fn derive_from_segments(&mut self) {
         self.mode = Mode::of(&self.state);
         self.has_code_limit = !self.mode.is_flat(SegmentIndex::Cs);
-        let is_bounded = |index: &SegmentIndex| !self.state.segment(*index).is_unbounded_data();
-        let bounded = [SegmentIndex::Fs, SegmentIndex::Gs].into_iter().filter(is_bounded);
-        self.frame.bounded = bounded.map(dragoman_jit::Frame::bounds).sum();
-        let paging = Paging::of(&self.state, &self.context.model);
-        let lifts = paging.has_smap() && self.state.rflags.contains(RFlags::AC);
-        let view = match (self.state.cpl(), lifts) {
+        let bounds = |index: SegmentIndex| {
+            if self.state.segment(index).is_unbounded_data() { 0 } else { dragoman_jit::Frame::bounds(index) }
+        };
+        self.frame.bounded = bounds(SegmentIndex::Fs) | bounds(SegmentIndex::Gs);
+        let lifts = self.state.cr4.contains(Cr4::SMAP) && self.state.rflags.contains(RFlags::AC);
+        let view = match (self.mode.cpl(), lifts) {
             (3, _) => ViewIndex::User,
             (_, false) => ViewIndex::Supervisor,
             (_, true) => ViewIndex::Lifted,
@@ -130,9 +145,6 @@ impl Processor {
             self.frame.user_entries += 1;
         }
         self.view = view;
-        let is_elsewhere = self.leaves_for_user || self.spaces_elsewhere.contains(&self.state.top_table());
-        self.frame.user_elsewhere = is_elsewhere.into();
-        self.mmu.set_paging(paging, &self.state);
         self.mmu.set_careful(wants_every_access(&self.state));
     }
 

@@ -233,6 +233,13 @@ impl Mmu {
         place.is_some()
     }
 
+    /// Whether the first level knows all of `length` bytes at `at` as memory that can be written without attention.
+    #[inline(always)]
+    pub fn can_store_fast(&self, view: ViewIndex, at: u64, length: u64) -> bool {
+        let offset = at.wrapping_sub(self.views[view as usize].write.slot(at).tag);
+        length <= PAGE_SIZE && offset <= PAGE_SIZE - length
+    }
+
     /// Reads `width` bits at `at` that may be written without attention.
     #[inline(always)]
     pub fn load_to_modify_fast(&self, view: ViewIndex, at: u64, width: Width) -> Option<u64> {

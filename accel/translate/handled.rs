@@ -41,8 +41,12 @@ impl Owner<Processor> for Entered<'_, '_> {
         run.take_flags(vcpu, FlagHome::Memory);
         Run::take_pointer(vcpu, &place);
         let cpu = &mut vcpu.cpu;
-        let (mode, view) = (cpu.mode, cpu.view);
+        let (mode, view, paging) = (cpu.mode, cpu.view, cpu.paging_registers());
         let end = Run::execute_last(vcpu, &place);
+        let cpu = &mut vcpu.cpu;
+        if cpu.has_changed && cpu.paging_registers() == paging {
+            cpu.settle_by(Processor::derive_from_segments);
+        }
         let onward = match end {
             BlockEnd::Done => run.onward(vcpu),
             BlockEnd::Fault(_) => Onward::Nowhere,
@@ -57,13 +61,14 @@ impl Owner<Processor> for Entered<'_, '_> {
         cpu.branches.forget();
         let last = place.block.payload.last().map_or(0, |insn| insn.end());
         let next = cpu.wrap_ip(cpu.state.gpr[Gpr::BLOCK].wrapping_add(last));
-        let is_same = cpu.state.rip == next && cpu.mode == mode && cpu.view == view;
+        let at = cpu.state.rip;
+        let is_same = at == next && cpu.mode == mode && cpu.view == view;
+        // Also there: an instruction that jumps, to what is behind it, goes on through the cache.
+        cpu.frame.target = at;
         if onward == Onward::Behind && is_same {
             return Onward::Behind;
         }
-        let at = cpu.state.rip;
         run.start(vcpu, at);
-        vcpu.cpu.frame.target = at;
         Onward::Target
     }
 }

@@ -1,5 +1,6 @@
 //! What translated code does without leaving it, where no single instruction shows it.
 
+mod gates;
 mod links;
 mod narrow;
 mod processors;

@@ -182,7 +182,11 @@ impl LazyFlags {
     }
 
     /// The six arithmetic flags.
+    #[inline]
     pub fn image(&self) -> RFlags {
+        if self.rule == FlagRule::Literal && self.overlay == Overlay::NONE {
+            return RFlags::from_bits_retain(self.result) & RFlags::ARITHMETIC;
+        }
         let mut flags = self.evaluate();
         flags.set(RFlags::CF, self.carry());
         flags.set(RFlags::OF, self.overflow());

@@ -52,6 +52,7 @@ impl RFlags {
     pub const ARITHMETIC: Self = Self::CF.union(Self::PF).union(Self::AF).union(Self::ZF).union(Self::SF).union(Self::OF);
 
     /// The I/O privilege level, 0 to 3.
+    #[inline]
     pub const fn iopl(self) -> u8 {
         (self.bits() >> 12 & 3) as u8
     }
@@ -213,21 +214,25 @@ bitflags! {
 
 impl Dr7 {
     /// Whether any breakpoint is enabled.
+    #[inline]
     pub const fn has_any(self) -> bool {
         self.intersects(Self::ENABLES)
     }
 
     /// Whether breakpoint `n` (0 to 3) is enabled, locally or globally.
+    #[inline]
     pub const fn is_enabled(self, n: usize) -> bool {
         self.bits() >> (2 * n) & 3 != 0
     }
 
     /// The condition of breakpoint `n`: 0 execution, 1 data writes, 2 I/O, 3 data reads and writes.
+    #[inline]
     pub const fn kind(self, n: usize) -> u8 {
         (self.bits() >> (16 + 4 * n) & 3) as u8
     }
 
     /// The length in bytes of breakpoint `n`: 1, 2, 4 or 8.
+    #[inline]
     pub const fn length(self, n: usize) -> u64 {
         match self.bits() >> (18 + 4 * n) & 3 {
             0 => 1,

@@ -30,6 +30,7 @@ mod recipe;
 mod registers;
 mod returns;
 mod rflags;
+mod segments;
 mod stack;
 mod strings;
 mod system;
@@ -85,7 +86,7 @@ impl Rewriter {
             both.map(|(original, insn)| plan::of(&mut self.infos, &self.host, original, insn, source.mode)).collect();
         if let (Some(last), Some(original)) = (steps.last_mut(), source.originals.last()) {
             // It may be the last because of what it changes.
-            last.plan = last.plan.of_last(original);
+            last.plan = last.plan.of_last(original, source.mode);
         }
         let turns = Turns::of(&steps, &source);
         let (insns, originals);
@@ -319,6 +320,7 @@ impl Work<'_> {
             Plan::Repeat => self.repeat(),
             Plan::InterpretLast => self.interpret_last(),
             Plan::Handled => self.call_handler(),
+            Plan::LoadSegment => self.load_segment(),
         }
     }
 

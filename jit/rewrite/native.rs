@@ -14,6 +14,8 @@ use super::{
     registers::{Home, R10, R11, R14, as_wide, home, number},
 };
 
+const BYTE_BITS: i8 = 8;
+
 /// A guest register that is in memory, while an instruction uses it.
 #[derive(Clone, Copy)]
 struct Borrowed {
@@ -129,14 +131,24 @@ impl Work<'_> {
                 insn.set_op_register(n, host_register(insn.op_register(n), &borrowed));
             }
         }
+        let turned = step.memory.and_then(|_| plan::turned(&original));
+        if let Some(n) = turned {
+            let low = as_wide(n, Register::AL);
+            let place = u32::from(insn.op0_kind() == OpKind::Memory);
+            insn.set_op_register(place, low);
+            dynasm!(self.code ; .arch x64 ; rorx Rq(n), Rq(n), BYTE_BITS);
+        }
         let bytes = self.encoded(&insn)?;
-        if self.is_before_link() {
+        if turned.is_none() && self.is_before_link() {
             // A comparison and the jump behind it are one operation where nothing is between them.
             self.code.align_end(bytes.len() + LENGTH_OF_BRANCH);
         }
         self.row();
         self.code.extend(&bytes);
         self.give_back(bytes);
+        if let Some(n) = turned {
+            dynasm!(self.code ; .arch x64 ; rorx Rq(n), Rq(n), 64 - BYTE_BITS);
+        }
         for one in borrowed.iter().filter(|one| one.is_written) {
             self.return_register(one.guest, one.host);
         }

@@ -14,6 +14,7 @@ use super::{
     handled::is_handled,
     narrow,
     registers::{Home, home, number},
+    segments::is_common_load,
 };
 
 /// What is done with an instruction.
@@ -86,12 +87,15 @@ pub(super) enum Plan {
     InterpretLast,
     /// Its handler executes it, and the block ends.
     Handled,
+    /// MOV and POP to a data segment register in 32-bit code.
+    LoadSegment,
 }
 
 impl Plan {
     /// What is done with `insn`, of which this is the plan, where it is the last of its block.
-    pub(super) fn of_last(self, insn: &Instruction) -> Self {
+    pub(super) fn of_last(self, insn: &Instruction, mode: Mode) -> Self {
         match self {
+            Self::Interpret | Self::InterpretLast if is_common_load(insn, mode) => Self::LoadSegment,
             Self::Interpret | Self::InterpretLast if is_handled(insn) => Self::Handled,
             Self::Interpret => Self::InterpretLast,
             plan => plan,
@@ -129,7 +133,7 @@ impl Step {
     pub fn ends_block(&self) -> bool {
         use Plan::*;
         matches!(self.plan, Call | CallIndirect | Return | Jump | JumpIndirect | Branch | CountBranch | Repeat | InterpretLast)
-            || matches!(self.plan, SystemCall | SystemReturn | Move | Store | Compare | Handled)
+            || matches!(self.plan, SystemCall | SystemReturn | Move | Store | Compare | Handled | LoadSegment)
             || self.ends_by_what_it_changes()
     }
 }
@@ -362,7 +366,7 @@ fn plan(
     if explicit && (step.memory.is_none_or(|memory| memory.size == 0 || memory.size > 32) || !can_address(insn)) {
         return Plan::Interpret;
     }
-    if needs_high_byte_with_rex(insn) {
+    if needs_high_byte_with_rex(insn) && !(host.has_bmi2() && turned(insn).is_some()) {
         return Plan::Interpret;
     }
     step.effect = Effect::of(insn);
@@ -582,6 +586,21 @@ fn needs_high_byte_with_rex(insn: &Instruction) -> bool {
         _ => false,
     };
     (0..insn.op_count()).any(is_high) && (0..insn.op_count()).any(needs_rex)
+}
+
+/// Where AH to BH is the only register among the operands, beside memory that is not addressed by the register that it is part of:
+/// the number of that, which can be turned around for as long as the instruction takes, so that the lowest byte is meant.
+pub(super) fn turned(insn: &Instruction) -> Option<u8> {
+    use Mnemonic::*;
+    let is_plain = matches!(insn.mnemonic(), Mov | Add | Adc | Sub | Sbb | And | Or | Xor | Cmp | Test) && insn.op_count() == 2;
+    let (register, memory) = match (insn.op0_kind(), insn.op1_kind()) {
+        (OpKind::Register, kind) => (insn.op0_register(), kind),
+        (kind, _) => (insn.op1_register(), kind),
+    };
+    let is_high = matches!(register, Register::AH | Register::CH | Register::DH | Register::BH);
+    let whole = register.full_register();
+    let is_address = [insn.memory_base(), insn.memory_index()].iter().any(|part| part.full_register() == whole);
+    (is_plain && is_high && memory == OpKind::Memory && !is_address).then(|| whole.number() as u8)
 }
 
 fn may_fault(insn: &Instruction, memory: Option<MemoryUse>) -> bool {

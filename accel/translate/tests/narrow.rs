@@ -12,11 +12,11 @@ use crate::{
 };
 
 const CODE: usize = 0x1000;
-const DATA: i32 = 0x2_0000;
+pub(super) const DATA: i32 = 0x2_0000;
 /// Where FS begins.
 const BASE: i32 = 0x1_8000;
 
-type Code = VecAssembler<X86Relocation>;
+pub(super) type Code = VecAssembler<X86Relocation>;
 
 /// What a run leaves: the state, what the engine counted, memory from [`DATA`] on.
 type End = (VcpuState, Vec<(&'static str, u64)>, Vec<u8>);
@@ -41,13 +41,14 @@ fn run(engine: &dyn Accelerator, code: &[u8], change: impl Fn(&mut VcpuState)) -
 }
 
 /// Runs a program on both engines: they agree. What the translator counted under `name`.
-fn agree(write: impl Fn(&mut Code), change: impl Fn(&mut VcpuState), name: &str) -> u64 {
+pub(super) fn agree(write: impl Fn(&mut Code), change: impl Fn(&mut VcpuState), name: &str) -> u64 {
     let mut code = Code::new(CODE);
     write(&mut code);
     let code = code.finalize().expect("its labels are there");
     let (expected, got) = (run(&Interpreter, &code, &change), run(&Translator::default(), &code, &change));
     assert_eq!(got.0.gpr, expected.0.gpr);
     assert_eq!((got.0.rip, got.0.rflags), (expected.0.rip, expected.0.rflags));
+    assert_eq!(got.0.segments, expected.0.segments);
     assert!(got.2 == expected.2, "memory differs");
     let count = got.1.iter().find(|(known, _)| *known == name);
     count.map_or_else(|| panic!("{name} is not among {:?}", got.1), |(_, count)| *count)
