@@ -90,17 +90,17 @@ fn begin(state: &mut VcpuState) {
     state.segment_mut(SegmentIndex::Ss).selector = 8;
 }
 
-/// Goes to what follows in ring 3, with flags as they are.
+/// Goes to what follows in ring 3, with flags as they are. EAX is lost.
 fn go_outside(code: &mut Code) {
     dynasm!(code ; .arch x86
         ; push DATA_3 as i32
         ; push OUTER
         ; .u8 0x9c // PUSHFD
         ; push CODE_3 as i32
-        ; call >here
-        ; here:
-        ; add DWORD [esp], BYTE 5
+        ; lea eax, [>outside]
+        ; push eax
         ; iretd
+        ; outside:
     );
 }
 
