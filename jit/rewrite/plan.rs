@@ -313,6 +313,10 @@ fn plan(
         | Mnemonic::Prefetcht2
         | Mnemonic::Prefetchnta
         | Mnemonic::Prefetchw => return Plan::Nothing,
+        // Of no segment.
+        Mnemonic::Lea if narrow::is_narrow(mode) => {
+            return if lowered.address_width == Width::Dword { Plan::Address } else { Plan::Interpret };
+        }
         Mnemonic::Lea => return if can_address(insn) { Plan::Address } else { Plan::Interpret },
         Mnemonic::Push if is_plain_stack && pushes_selector(insn) && narrow::is_narrow(mode) => return Plan::PushSelector,
         Mnemonic::Push if is_plain_stack && !pushes_selector(insn) && can_address(insn) => return Plan::Push,

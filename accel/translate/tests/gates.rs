@@ -191,6 +191,8 @@ fn a_system_call_by_a_gate_does_not_leave_the_code() {
             gate(code, SYSTEM_CALL, is_trap);
             go_outside(code);
             dynasm!(code ; .arch x86
+                ; mov ecx, DATA_3 as i32
+                ; .bytes [0x8eu8, 0xd9, 0x8e, 0xc1] // MOV DS, ECX; MOV ES, ECX
                 ; mov edi, TIMES as i32
                 ; again:
                 ; lea eax, [edi + edi * 4]
