@@ -92,6 +92,11 @@ fn common_32_bit_code_runs_without_the_interpreter() {
             ; mov eax, cr0
             ; mov ax, fs
             ; add [ebx + 0x60], eax
+            ; mov ah, [ebx + 0x61]
+            ; sub [ebx + 0x66], ah
+            ; adc dh, [ebx + ecx + 0x67]
+            ; cmp [DATA + 0x68], bh
+            ; sbb [DATA + 0x69], ch
             ; pop edi
             ; dec edi
             ; jne <again
