@@ -122,6 +122,7 @@ impl Processor {
     }
 
     /// All that paging depends on: while it stays the same, so does what paging derives from it.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub fn paging_registers(&self) -> impl PartialEq + use<> {
         let state = &self.state;
         (state.cr0, state.cr3, state.cr4, state.efer, state.pdptes, state.pkru, state.msrs.pkrs)

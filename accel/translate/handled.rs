@@ -43,12 +43,14 @@ impl Owner<Processor> for Entered<'_, '_> {
         let cpu = &mut vcpu.cpu;
         let (mode, view, paging) = (cpu.mode, cpu.view, cpu.paging_registers());
         let end = Run::execute_last(vcpu, &place);
-        let cpu = &mut vcpu.cpu;
-        if cpu.has_changed && cpu.paging_registers() == paging {
-            cpu.settle_by(Processor::derive_from_segments);
-        }
         let onward = match end {
-            BlockEnd::Done => run.onward(vcpu),
+            BlockEnd::Done => {
+                let cpu = &mut vcpu.cpu;
+                if cpu.has_changed && cpu.paging_registers() == paging {
+                    cpu.settle_by(Processor::derive_from_segments);
+                }
+                run.onward(vcpu)
+            }
             BlockEnd::Fault(_) => Onward::Nowhere,
         };
         let cpu = &mut vcpu.cpu;
