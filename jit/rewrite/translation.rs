@@ -19,7 +19,7 @@ pub struct Source<'a> {
     pub originals: &'a [Original],
     /// Where in its page the first byte lies. The last byte lies in the same page, but for [`Source::tail`].
     pub page_offset: u16,
-    /// Which of [`Layout::tables`] the code accesses memory through.
+    /// Which of [`Layout::tables`](crate::Layout::tables) the code accesses memory through.
     pub view: usize,
     /// The mode that the code runs in.
     pub mode: Mode,
