@@ -27,6 +27,9 @@ use crate::{
     interpret::{BlockEnd, InterpretedVcpu, NO_LIMIT, processor::Processor},
 };
 
+/// So many times as much of the kernel as costs what the way into KVM does is interpreted when user mode was left: a tick, and a common
+/// system call, so that these never go. A KVM of software takes some thirty times as long over the same instructions.
+const SHORT: u64 = 16;
 /// How many instructions of the kernel are interpreted at most, to see where its SYSRET is.
 const LONGEST_LOOK: u64 = 1 << 20;
 /// The same of all looks.
@@ -79,19 +82,15 @@ impl UserMode {
                 self.is_looking = self.returns.is_empty() && self.looks > 0 && cpu.state.rip == cpu.state.msrs.lstar;
                 let look = if self.is_looking { LONGEST_LOOK } else { 0 };
                 self.looks = self.looks.saturating_sub(look);
-                once.max(look)
+                (once * SHORT).max(look)
             }
             (false, true) => {
+                self.is_looking = false;
                 self.note_return(cpu);
                 0
             }
             (true, true) | (false, false) => 0,
         }
-    }
-
-    /// Whether the interpreter went on for no other reason than to see where SYSRET is, and the kernel has gone to ring 3.
-    pub fn has_looked(&mut self, cpu: &Processor) -> bool {
-        cpu.state.cpl() == 3 && std::mem::take(&mut self.is_looking)
     }
 
     /// Notes where the last branch was, which led to ring 3, if it was a SYSRET.
