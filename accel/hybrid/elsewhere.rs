@@ -100,27 +100,24 @@ impl Elsewhere {
         self.counts.runs += 1;
         self.counts.nanoseconds += time.as_nanos() as u64;
         match back {
-            Ok(Back::NewSpace) => {
-                if !self.always {
-                    self.policy.forget(space);
-                    self.counts.moved_back += 1;
-                    cpu.spaces_elsewhere.retain(|known| *known != space);
-                    cpu.derive();
-                }
-                Some(BlockEnd::Done)
-            }
             Ok(back) => {
-                if !self.always && self.policy.ran(space, time, faults) {
+                let is_over = !self.always
+                    && match back {
+                        Back::NewSpace => {
+                            self.policy.forget(space);
+                            true
+                        }
+                        Back::Called | Back::Instruction => self.policy.ran(space, time, faults),
+                    };
+                if is_over {
                     debug!("user mode of {space:#x} comes back after {time:?} with {faults} pages");
                     self.counts.moved_back += 1;
                     cpu.spaces_elsewhere.retain(|known| *known != space);
                     cpu.derive();
                 }
-                match back {
-                    Back::Called => self.counts.called += 1,
-                    // Not before what was said meanwhile is heard: that code was overwritten, perhaps this.
-                    Back::Instruction | Back::NewSpace => self.owes = back == Back::Instruction,
-                }
+                self.counts.called += u64::from(back == Back::Called);
+                // Not before what was said meanwhile is heard: that code was overwritten, perhaps this.
+                self.owes = back == Back::Instruction;
                 Some(BlockEnd::Done)
             }
             Err(error) => {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use dragoman_frontend::semantics::{Cpu, Privilege};
-use dragoman_state::{VcpuState, Width};
+use dragoman_state::{GuestVirt, RFlags, VcpuState, Width};
 use kvm_bindings::{KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, kvm_guest_debug};
 use log::warn;
 
@@ -65,7 +65,7 @@ impl UserMode {
 
     /// Whether the processor in `state` is not to go into KVM.
     pub fn keeps(state: &VcpuState) -> bool {
-        state.cpl() == 3 || state.rflags.contains(dragoman_state::RFlags::TF)
+        state.cpl() == 3 || state.rflags.contains(RFlags::TF)
     }
 
     /// Runs user mode until something other than running it is to be done.
@@ -99,7 +99,7 @@ impl UserMode {
         let Some(at) = cpu.branches.recent().last().map(|branch| branch.from) else { return };
         let mut has = |at| cpu.read(at, Width::Word, Privilege::System) == Ok(SYSRET);
         // With a prefix for 64-bit code, or without.
-        let is_return = has(at) || has(dragoman_state::GuestVirt(at.0.wrapping_add(1)));
+        let is_return = has(at) || has(GuestVirt(at.0.wrapping_add(1)));
         if is_return && !self.returns.contains(&at.0) {
             if self.returns.len() == BREAKPOINTS {
                 self.returns.remove(0);

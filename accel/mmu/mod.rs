@@ -236,8 +236,7 @@ impl Mmu {
     /// Whether the first level knows all of `length` bytes at `at` as memory that can be written without attention.
     #[inline(always)]
     pub fn can_store_fast(&self, view: ViewIndex, at: u64, length: u64) -> bool {
-        let offset = at.wrapping_sub(self.views[view as usize].write.slot(at).tag);
-        length <= PAGE_SIZE && offset <= PAGE_SIZE - length
+        Self::known_offset(self.views[view as usize].write.slot(at), at, length).is_some()
     }
 
     /// Reads `width` bits at `at` that may be written without attention.
@@ -246,12 +245,19 @@ impl Mmu {
         Self::known(self.views[view as usize].write.slot(at), at, width).map(|place| place.load(width))
     }
 
-    /// Where an access goes whose bytes are all in the entry's page. One that runs into the next page is found in the slot
-    /// of its first byte, and so is one that begins before the entry's page: both are too far from its start.
+    /// Where an access goes whose bytes are all in the entry's page.
     #[inline(always)]
     fn known(entry: &Entry, at: u64, width: Width) -> Option<HostPtr> {
+        Self::known_offset(entry, at, width.bytes()).map(|offset| HostPtr::at(entry.page.wrapping_add(offset)))
+    }
+
+    /// Where in the entry's page an access to `length` bytes at `at` begins, where it has all of them. One that runs into the next
+    /// page is found in the slot of its first byte, and so is one that begins before the entry's page: both are too far from its
+    /// start.
+    #[inline(always)]
+    fn known_offset(entry: &Entry, at: u64, length: u64) -> Option<u64> {
         let offset = at.wrapping_sub(entry.tag);
-        (offset <= PAGE_SIZE - width.bytes()).then(|| HostPtr::at(entry.page.wrapping_add(offset)))
+        (length <= PAGE_SIZE && offset <= PAGE_SIZE - length).then_some(offset)
     }
 
     /// The physical address of the code at `at`, where the first level knows the page.

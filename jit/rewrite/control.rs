@@ -48,7 +48,7 @@ impl Work<'_> {
             }
             return;
         }
-        if self.is_ahead(target) {
+        if self.is_link(self.number) {
             self.code.align_end(LENGTH_OF_BRANCH);
             self.code.extend([0x0f, 0x80 | condition]);
             self.link(target, true);
@@ -62,16 +62,18 @@ impl Work<'_> {
         }
     }
 
-    /// Whether the next instruction is a conditional jump that is made a link.
-    pub(super) fn is_before_link(&self) -> bool {
-        let next = self.number + 1;
-        let (Some(original), Some(insn)) = (self.source.originals.get(next), self.source.insns.get(next)) else { return false };
+    /// Whether instruction number `n` is a conditional jump that is made a link: ahead in the page, and not between turns.
+    fn is_link(&self, n: usize) -> bool {
+        let (Some(original), Some(insn)) = (self.source.originals.get(n), self.source.insns.get(n)) else { return false };
         let page_offset = i32::from(self.source.page_offset);
+        let ahead = page_offset + insn.end() as i32..PAGE;
         let target = original.near_branch_target() as i32 + page_offset;
-        original.is_jcc_short_or_near()
-            && target >= page_offset + insn.end() as i32
-            && target < PAGE
-            && !self.turns.begin_at(next + 1)
+        original.is_jcc_short_or_near() && ahead.contains(&target) && !self.turns.begin_at(n + 1)
+    }
+
+    /// Whether the next instruction is one.
+    pub(super) fn is_before_link(&self) -> bool {
+        self.is_link(self.number + 1)
     }
 
     /// JRCXZ, JECXZ in 32-bit code, which have no long form, and LOOP there.
@@ -142,11 +144,6 @@ impl Work<'_> {
             self.attend(target);
         }
         self.leave_to(target, Some(moved));
-    }
-
-    /// Whether `target` is in this page, behind the instruction.
-    fn is_ahead(&self, target: i32) -> bool {
-        target >= self.next_offset() && target < PAGE
     }
 
     pub(super) fn branch_target(&self) -> i32 {
